@@ -1,0 +1,128 @@
+"""PostgreSQL: the tenant scope that every query of tenant data runs in, and the fast lane for the versioned SQL functions.
+
+Row security is the wall; `tenant_scope` is the door. Its setting lives in the transaction (`set_config(…, true)`), so that a
+pooled connection never carries one tenant into the next transaction.
+"""
+
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from runtime.ids import TenantId
+from runtime.shares import Shares
+
+WAIT_SECONDS = 8.0  # how long a statement may take, the wait for a twin's commit included
+CONNECT_SECONDS = 5.0
+ENTER_SCOPE = text("SELECT set_config('app.tenant_id', :tenant, true)")
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """One process's connections: an engine for ordinary work, a pool of bare asyncpg connections for the fast lane."""
+
+    engine: AsyncEngine
+    pool: "asyncpg.Pool[asyncpg.Record]"
+    shares: Shares
+
+    @asynccontextmanager
+    async def tenant_scope(self, tenant: TenantId) -> AsyncIterator[AsyncConnection]:
+        """A transaction that sees and writes this tenant's rows only; commits at the end, rolls back on an exception."""
+        async with self.engine.begin() as connection:  # unscoped: this is where the scope is entered
+            await connection.execute(ENTER_SCOPE, {"tenant": str(tenant)})
+            yield connection
+
+    @asynccontextmanager
+    async def unscoped(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction outside every tenant: it reaches the schema `control` and no tenant table."""
+        async with self.engine.begin() as connection:  # unscoped: for the schema control; each use gives its reason
+            yield connection
+
+    async def call(self, tenant: TenantId | UUID, statement: str, *values: object) -> "list[asyncpg.Record]":
+        """Run one statement on the fast lane for a tenant, which uses at most its share of the connections.
+
+        The statement calls a versioned SQL function, which enters the tenant's scope itself: one round trip, one transaction.
+        """
+        async with self.shares.of(tenant):
+            return await self.pool.fetch(statement, *values)
+
+    async def call_for_many(self, statement: str, *values: object) -> "list[asyncpg.Record]":
+        """Run one statement on the fast lane that works for several tenants in turn, each in its own scope, inside the SQL function."""
+        return await self.pool.fetch(statement, *values)
+
+    async def close(self) -> None:
+        """Give every connection back."""
+        await self.pool.close()
+        await self.engine.dispose()
+
+
+async def open_database(url: str, connections: int = 16) -> Database:
+    """Connect; half of the connections serve the fast lane.
+
+    Raises:
+        OSError, asyncpg.PostgresError: the database cannot be reached or refuses the role.
+    """
+    fast = max(4, connections // 2)
+    engine = create_async_engine(
+        with_driver(url),
+        pool_size=max(4, connections - fast),
+        max_overflow=0,
+        pool_timeout=WAIT_SECONDS,
+        pool_pre_ping=True,
+        connect_args={"timeout": CONNECT_SECONDS, "command_timeout": WAIT_SECONDS},
+    )
+    pool = await asyncpg.create_pool(
+        plain(url), min_size=2, max_size=fast, timeout=CONNECT_SECONDS, command_timeout=WAIT_SECONDS, max_inactive_connection_lifetime=60
+    )
+    return Database(engine, pool, Shares(max(1, fast // 4)))
+
+
+def with_driver(url: str) -> str:
+    """The address for SQLAlchemy: a bare `postgresql://` would mean another driver since 2.1."""
+    return make_url(url).set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
+
+
+def plain(url: str) -> str:
+    """The address for asyncpg itself."""
+    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def rows(records: "Sequence[asyncpg.Record]") -> list[dict[str, Any]]:
+    """Records of the fast lane as plain dictionaries."""
+    return [dict(record) for record in records]
+
+
+PASSING_STATES = {
+    "40001": "serialization",
+    "40P01": "deadlock",
+    "55P03": "lock_timeout",
+    "57014": "statement_timeout",
+    "53300": "too_many_connections",
+    "57P01": "server_stopping",
+    "57P02": "server_stopping",
+    "57P03": "server_starting",
+    "25006": "read_only",  # a fail-over in progress
+    "53100": "disk_full",
+}
+
+
+def passing_condition(error: BaseException) -> str | None:
+    """The name of a storage condition that a retry outlives, or None: then it is a bug and somebody is told."""
+    driver = getattr(error, "driver_exception", error)
+    state = getattr(driver, "sqlstate", None)
+    if state in PASSING_STATES:
+        return PASSING_STATES[state]
+    if isinstance(state, str) and state.startswith("08"):
+        return "connection_lost"
+    if getattr(error, "connection_invalidated", False) or isinstance(driver, asyncpg.InterfaceError | asyncpg.ConnectionDoesNotExistError):
+        return "connection_lost"
+    if isinstance(error, ConnectionError | TimeoutError | ssl.SSLError):
+        return "unreachable"
+    return None

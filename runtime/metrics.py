@@ -1,0 +1,21 @@
+"""Every metric, with what to do about it. Labels never hold an id that grows without bound."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+WEBHOOKS = Counter("trunkline_webhooks", "Webhooks by type and answer; watch the share of 5xx", ["type", "status"])
+EFFECTS = Counter("trunkline_effects", "Effects claimed, replayed or in conflict", ["outcome"])
+WEBHOOK_SECONDS = Histogram(
+    "trunkline_webhook_seconds", "Time to answer a webhook", buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 8)
+)
+REQUESTS = Counter("trunkline_http_requests", "Requests by route template and status class", ["status"])
+STORAGE_TROUBLE = Counter("trunkline_storage_trouble", "Passing storage conditions by name; a rising one is an outage", ["condition"])
+SENDS = Counter("trunkline_sends", "Attempts at Twilio by outcome; unknown and refused need eyes", ["outcome"])
+ACCEPT_TO_SEND = Histogram(
+    "trunkline_accept_to_send_seconds",
+    "From due to Twilio's answer, slots included",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800),
+)
+PACER_CLOSED = Counter("trunkline_pacer_closed", "Looks at the pacer that failed: Redis is away and nothing leaves")
+IN_FLIGHT = Gauge("trunkline_sends_in_flight", "Messages leased by this worker and not yet settled")
+RECEIPTS = Counter("trunkline_receipts", "Status callbacks by what became of them", ["outcome"])
+DUTIES = Counter("trunkline_duties", "Periodic duties by name and outcome", ["duty", "outcome"])
