@@ -36,8 +36,12 @@ class Database:
     async def tenant_scope(self, tenant: TenantId) -> AsyncIterator[AsyncConnection]:
         """A transaction that sees and writes this tenant's rows only; commits at the end, rolls back on an exception."""
         async with self.engine.begin() as connection:  # unscoped: this is where the scope is entered
-            await connection.execute(ENTER_SCOPE, {"tenant": str(tenant)})
+            await self.enter(connection, tenant)
             yield connection
+
+    async def enter(self, connection: AsyncConnection, tenant: TenantId) -> None:
+        """Go on in a tenant's scope, in a transaction that began outside: one change of both is one commit."""
+        await connection.execute(ENTER_SCOPE, {"tenant": str(tenant)})
 
     @asynccontextmanager
     async def unscoped(self) -> AsyncIterator[AsyncConnection]:
@@ -51,11 +55,12 @@ class Database:
         The statement calls a versioned SQL function, which enters the tenant's scope itself: one round trip, one transaction.
         """
         async with self.shares.of(tenant):
-            return await self.pool.fetch(statement, *values)
+            return await self.call_for_many(statement, *values)
 
     async def call_for_many(self, statement: str, *values: object) -> "list[asyncpg.Record]":
         """Run one statement on the fast lane that works for several tenants in turn, each in its own scope, inside the SQL function."""
-        return await self.pool.fetch(statement, *values)
+        found: list[asyncpg.Record] = await self.pool.fetch(statement, *values)  # unscoped: the SQL function enters the scope itself
+        return found
 
     async def close(self) -> None:
         """Give every connection back."""

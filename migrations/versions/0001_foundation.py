@@ -32,7 +32,9 @@ def make_role(role: str, password: str | None) -> None:
         raise RuntimeError(f"The role {role} is a superuser or bypasses row security; TRUNKLINE_DATABASE_URL needs a role of its own.")
     owner = connection.execute(text("SELECT current_user")).scalar_one()
     if role == owner:
-        raise RuntimeError("TRUNKLINE_DATABASE_URL and TRUNKLINE_DATABASE_OWNER_URL name the same role; the application may not own its tables.")
+        raise RuntimeError(
+            "TRUNKLINE_DATABASE_URL and TRUNKLINE_DATABASE_OWNER_URL name the same role; the application may not own its tables."
+        )
     if found is None:
         quoted = connection.dialect.identifier_preparer.quote_identifier(role)
         literal = connection.execute(text("SELECT quote_literal(:password)"), {"password": password or ""}).scalar_one()

@@ -1,0 +1,1 @@
+"""The Litestar application: routes by audience, guards, problem details, OpenAPI."""

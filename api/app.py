@@ -1,0 +1,131 @@
+"""The application factory."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from litestar import Litestar, Request, Response, Router
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import SwaggerRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme, Tag
+
+from api.callers import admin_only, provide_caller, tenant_only
+from api.edge import Edge
+from api.problems import problem
+from api.routes.admin import ControlAdmin, TenantAdmin
+from api.routes.assistants import AssistantRoutes
+from api.routes.health import live, metrics_page, ready
+from api.routes.messages import MessageRoutes
+from api.routes.plans import PlanAdmin
+from api.routes.senders import SenderRoutes
+from api.routes.twilio import twilio_inbound, twilio_status
+from api.routes.usage import UsageRoutes
+from api.routes.vapi import vapi_webhook
+from api.routes.webhooks import CallRoutes, WebhookRoutes
+from api.wiring import wire
+from runtime.refusals import Refusal
+from runtime.settings import Settings
+
+LARGEST_BODY = 65_536
+DESCRIPTION = """
+The backend behind a fleet of Vapi voice assistants: webhooks are handled **once**, texts leave **within the rules** of each
+tenant's Twilio registration, and every call second and segment is **accounted for**.
+
+Errors are `application/problem+json` (RFC 9457) with a `request_id`. Lists take `limit` and `cursor` and answer
+`{"items": [...], "next_cursor": null}`. Times are RFC 3339 in UTC, money is decimal text with a currency.
+"""
+
+
+class UnsupportedMediaType(Refusal):
+    """The body is not JSON by its own word: 415."""
+
+    status = 415
+
+
+async def json_only(request: Request[object, object, State]) -> Response[object] | None:
+    """Our own API takes JSON that says so.
+
+    Raises:
+        UnsupportedMediaType: a body of another type.
+    """
+    if int(request.headers.get("content-length") or 0) > 0 and request.content_type[0] not in ("application/json", ""):
+        raise UnsupportedMediaType("Send JSON, with Content-Type: application/json.")
+    return None
+
+
+def create_app(settings: Settings, schema: str) -> Litestar:
+    """The Litestar application; `schema` is the revision that it needs to be ready."""
+
+    @asynccontextmanager
+    async def wired(app: Litestar) -> AsyncIterator[None]:
+        wiring = await wire(settings)
+        app.state.wiring = wiring
+        app.state.schema = schema
+        async with wiring.running():
+            yield
+
+    tenant_routes = Router(
+        path="/",
+        route_handlers=[AssistantRoutes, SenderRoutes, MessageRoutes, WebhookRoutes, CallRoutes, UsageRoutes],
+        guards=[tenant_only],
+        dependencies={"caller": Provide(provide_caller)},
+        before_request=json_only,
+        security=[{"tenantKey": []}],
+    )
+    admin_routes = Router(
+        path="/",
+        route_handlers=[TenantAdmin, ControlAdmin, PlanAdmin],
+        guards=[admin_only],
+        before_request=json_only,
+        security=[{"adminKey": []}],
+    )
+    health = [live, ready] if settings.metrics_port else [live, ready, metrics_page]
+    return Litestar(
+        route_handlers=[vapi_webhook, twilio_status, twilio_inbound, tenant_routes, admin_routes, *health],
+        lifespan=[wired],
+        exception_handlers={HTTPException: problem, Exception: problem},
+        request_max_body_size=LARGEST_BODY,
+        openapi_config=openapi(),
+        logging_config=None,
+        debug=False,
+    )
+
+
+def create_edge(settings: Settings, schema: str) -> Edge:
+    """What a server runs: the application inside its outermost layer."""
+    return Edge(create_app(settings, schema))
+
+
+def openapi() -> OpenAPIConfig:
+    """The document at /schema/openapi.json and its page at /schema."""
+    bearer = {name: SecurityScheme(type="http", scheme="bearer", description=what) for name, what in KEYS.items()}
+    return OpenAPIConfig(
+        title="Trunkline",
+        version="1",
+        description=DESCRIPTION,
+        components=Components(security_schemes=bearer),
+        render_plugins=[SwaggerRenderPlugin()],
+        use_handler_docstrings=True,
+        tags=[Tag(name, description) for name, description in TAGS.items()],
+    )
+
+
+KEYS = {
+    "tenantKey": "A tenant's key, or the operator's with the header `X-Tenant: {slug}`.",
+    "adminKey": "The operator's key.",
+    "webhookSecret": "The secret of an assistant; also accepted in the header `X-Vapi-Secret`.",
+}
+TAGS = {
+    "Vapi": "What Vapi posts.",
+    "Twilio": "What Twilio reports.",
+    "Assistants": "A tenant's assistants and their webhook secrets.",
+    "Senders": "A tenant's Twilio senders and their tiers.",
+    "Messages": "Texts.",
+    "Webhooks": "What was delivered and answered.",
+    "Calls": "Phone calls with their seconds and cost.",
+    "Usage": "Usage, the current invoice, limits.",
+    "Admin": "For the operator.",
+    "Health": "For machines.",
+}

@@ -1,0 +1,171 @@
+"""Assistants of a tenant: registered with a secret that is shown once."""
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from litestar import Controller, delete, get, patch, post
+from litestar.datastructures import State
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, JSONBody
+from msgspec import Meta
+
+from api.callers import Caller
+from api.pages import Cursor, Limit, Page, id_position, page
+from api.routes.shapes import Body, moment
+from api.wiring import Wiring, wiring_of
+from runtime.refusals import Invalid
+from tenants import assistants
+
+Name = Annotated[str, Meta(min_length=1, max_length=200, description="What people call it.", examples=["Front desk"])]
+VapiId = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=256,
+        pattern=r"^[^\x00\s]+$",
+        description="The assistant's id at Vapi.",
+        examples=["ad97b706-b7c9-4d91-a135-2ad743730af5"],
+    ),
+]
+Grace = Annotated[int, Meta(ge=0, le=604_800, description="How long the old secret stays valid, in seconds.", examples=[3600])]
+DAY = 86_400
+
+
+class AuthRequest(Body, frozen=True):
+    """How Vapi proves itself."""
+
+    mode: Literal["bearer", "hmac"] = "bearer"
+
+
+class RegisterRequest(Body):
+    """An assistant to register."""
+
+    vapi_assistant_id: VapiId
+    name: Name
+    auth: AuthRequest = AuthRequest()
+    configure_vapi: bool = False
+
+
+class RenameRequest(Body):
+    """What can change about an assistant."""
+
+    name: Name
+
+
+class RotateRequest(Body):
+    """How to rotate a secret."""
+
+    grace_seconds: Grace = DAY
+
+
+class Auth(Body, omit_defaults=True):
+    """The credential; the secret appears here only."""
+
+    mode: str
+    secret: str | None = None
+
+
+class Assistant(Body):
+    """An assistant."""
+
+    id: UUID
+    vapi_assistant_id: str
+    name: str
+    webhook_url: str
+    auth: Auth
+    created_at: str
+
+
+class AssistantRoutes(Controller):
+    """`/v1/assistants`."""
+
+    path = "/v1/assistants"
+    tags = ("Assistants",)
+
+    @post(
+        summary="Register an assistant",
+        description="Answers with the webhook URL and the secret to put into Vapi; the secret is shown here and on rotation only.",
+    )
+    async def register(self, data: JSONBody[RegisterRequest], caller: NamedDependency[Caller], state: State) -> Assistant:
+        """Register it and make its secret."""
+        wiring = wiring_of(state)
+        if data.auth.mode == "hmac":
+            raise Invalid.at("/auth/mode", "HMAC credentials are not available yet; use bearer.")
+        if data.configure_vapi:
+            raise Invalid.at(
+                "/configure_vapi", "Configuring Vapi for you is not available yet; set server.url and the secret in Vapi's dashboard."
+            )
+        async with wiring.database.tenant_scope(caller.tenant.id) as connection:
+            made = await assistants.register(connection, wiring.keyring, caller.tenant.id, data.vapi_assistant_id, data.name, caller.actor)
+        wiring.tenants.forget(caller.tenant.slug)
+        return shown(wiring, caller, made.row, made.secret)
+
+    @get(summary="List assistants")
+    async def list(
+        self, caller: NamedDependency[Caller], state: State, limit: FromQuery[Limit] = 50, cursor: FromQuery[Cursor] = None
+    ) -> Page[Assistant]:
+        """The newest first."""
+        wiring, before = wiring_of(state), id_position(cursor)
+        async with wiring.database.tenant_scope(caller.tenant.id) as connection:
+            rows = await assistants.list_assistants(connection, caller.tenant.id, before, limit + 1)
+        shown_rows, following = page(rows, limit)
+        return Page([shown(wiring, caller, row) for row in shown_rows], following)
+
+    @get("/{assistant_id:uuid}", summary="One assistant")
+    async def one(self, assistant_id: FromPath[UUID], caller: NamedDependency[Caller], state: State) -> Assistant:
+        """Without its secret."""
+        wiring = wiring_of(state)
+        async with wiring.database.tenant_scope(caller.tenant.id) as connection:
+            return shown(wiring, caller, await assistants.assistant_row(connection, caller.tenant.id, assistant_id))
+
+    @patch("/{assistant_id:uuid}", summary="Rename an assistant")
+    async def rename(
+        self, assistant_id: FromPath[UUID], data: JSONBody[RenameRequest], caller: NamedDependency[Caller], state: State
+    ) -> Assistant:
+        """Change what people call it."""
+        wiring = wiring_of(state)
+        async with wiring.database.tenant_scope(caller.tenant.id) as connection:
+            return shown(wiring, caller, await assistants.rename(connection, caller.tenant.id, assistant_id, data.name, caller.actor))
+
+    @delete("/{assistant_id:uuid}", summary="Remove an assistant", description="Its secret ends at once; its records stay.")
+    async def remove(self, assistant_id: FromPath[UUID], caller: NamedDependency[Caller], state: State) -> None:
+        """Forget it and its secrets."""
+        wiring = wiring_of(state)
+        async with wiring.database.tenant_scope(caller.tenant.id) as connection:
+            await assistants.remove(connection, caller.tenant.id, assistant_id, caller.actor)
+        wiring.tenants.forget(caller.tenant.slug)
+
+    @post(
+        "/{assistant_id:uuid}/rotate-secret",
+        status_code=200,
+        summary="Rotate the webhook secret",
+        description="The new secret works within two seconds everywhere; the old one ends after the grace.",
+    )
+    async def rotate(
+        self, assistant_id: FromPath[UUID], data: JSONBody[RotateRequest], caller: NamedDependency[Caller], state: State
+    ) -> Assistant:
+        """Make a new secret."""
+        wiring = wiring_of(state)
+        async with wiring.database.tenant_scope(caller.tenant.id) as connection:
+            made = await assistants.rotate_secret(
+                connection, wiring.keyring, caller.tenant.id, assistant_id, data.grace_seconds, caller.actor
+            )
+        wiring.tenants.forget(caller.tenant.slug)
+        return shown(wiring, caller, made.row, made.secret)
+
+
+def webhook_url(wiring: Wiring, slug: str) -> str:
+    """Where Vapi posts for a tenant."""
+    return f"{wiring.settings.public_base_url.rstrip('/')}/vapi-webhook/{slug}"
+
+
+def shown(wiring: Wiring, caller: Caller, row: dict[str, Any], secret: str | None = None) -> Assistant:
+    """An assistant as the contract has it."""
+    return Assistant(
+        id=row["id"],
+        vapi_assistant_id=row["vapi_assistant_id"],
+        name=row["name"],
+        webhook_url=webhook_url(wiring, caller.tenant.slug),
+        auth=Auth("bearer", secret),
+        created_at=moment(row["created_at"]) or "",
+    )

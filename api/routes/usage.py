@@ -1,0 +1,146 @@
+"""What a tenant used and owes, and how fast its senders may go."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from litestar import Controller, get
+from litestar.datastructures import State
+from litestar.di import NamedDependency
+from litestar.params import FromQuery, QueryParameter
+from sqlalchemy import select
+
+from api.callers import Caller
+from api.routes.senders import per_second
+from api.routes.shapes import Body, moment
+from api.wiring import Wiring, wiring_of
+from billing.invoices import Invoice, current_invoice
+from billing.subscriptions import current_period
+from billing.usage import usage_by_meter
+from runtime import clock
+from runtime.refusals import Invalid, NotFound
+from tenants.snapshot import SenderView
+from tenants.tables import schedule
+
+From = Annotated[datetime | None, QueryParameter(name="from", description="Inclusive; with its offset from UTC.")]
+To = Annotated[datetime | None, QueryParameter(name="to", description="Exclusive; with its offset from UTC.")]
+
+
+class DayUse(Body):
+    """The day's cap, if the registration has one, and what is used of it."""
+
+    used: int | None
+    cap: int | None
+    resets_at: str | None
+
+
+class SenderLimits(Body):
+    """How fast a sender may go, and how far it got."""
+
+    sender_id: UUID
+    registration_id: UUID
+    tier: str
+    segments_per_second: str
+    used_last_second: int
+    day: DayUse
+    queued: int
+    expected_drain_seconds: float
+    paused_reason: str | None
+
+
+class Limits(Body):
+    """The default sender's limits, and those of every sender."""
+
+    senders: list[SenderLimits]
+    tier: str | None
+    segments_per_second: str | None
+    used_last_second: int | None
+    day: DayUse | None
+    queued: int | None
+    expected_drain_seconds: float | None
+    paused_reason: str | None
+
+
+class UsageRoutes(Controller):
+    """`/v1/usage`, `/v1/invoices/current`, `/v1/limits`."""
+
+    path = "/v1"
+    tags = ("Usage",)
+
+    @get(
+        "/usage",
+        summary="Usage by meter",
+        description="Dated by when a thing happened: the end of a call, the moment Twilio took a text. Default: the current period.",
+    )
+    async def usage(
+        self,
+        caller: NamedDependency[Caller],
+        state: State,
+        since: From = None,
+        until: To = None,
+        group_by: FromQuery[Literal["day"] | None] = None,
+    ) -> dict[str, object]:
+        """Sums in `[from, to)`."""
+        tenant = caller.tenant.id
+        async with wiring_of(state).database.tenant_scope(tenant) as connection:
+            if since is None or until is None:
+                period = await current_period(connection, tenant, clock.now())
+                since, until = since or period.starts_at, until or period.ends_at
+            for field, value in (("from", since), ("to", until)):
+                if value.tzinfo is None:
+                    raise Invalid.at(f"/{field}", "The time needs its offset from UTC, such as 2026-03-01T00:00:00Z.")
+            items = await usage_by_meter(connection, tenant, since, until, group_by)
+        return {"from": moment(since), "to": moment(until), "items": items}
+
+    @get("/invoices/current", summary="The current invoice", description="As if the period ended now.")
+    async def invoice(self, caller: NamedDependency[Caller], state: State) -> Invoice:
+        """The base fee and the usage so far."""
+        async with wiring_of(state).database.tenant_scope(caller.tenant.id) as connection:
+            return await current_invoice(connection, caller.tenant.id, clock.now())
+
+    @get("/limits", summary="Limits and queues of the senders")
+    async def limits(self, caller: NamedDependency[Caller], state: State, sender_id: FromQuery[UUID | None] = None) -> Limits:
+        """The tier, what is used of it, and how long the queue needs."""
+        wiring, tenant = wiring_of(state), caller.tenant
+        wanted = tenant.default_sender if sender_id is None else tenant.sender(sender_id)
+        if sender_id is not None and wanted is None:
+            raise NotFound("sender")
+        listed = [await sender_limits(wiring, caller, sender) for sender in tenant.senders]
+        main = next((each for each in listed if wanted is not None and each.sender_id == wanted.id), None)
+        if main is None:
+            return Limits([], None, None, None, None, None, None, None)
+        return Limits(
+            listed,
+            main.tier,
+            main.segments_per_second,
+            main.used_last_second,
+            main.day,
+            main.queued,
+            main.expected_drain_seconds,
+            main.paused_reason,
+        )
+
+
+async def sender_limits(wiring: Wiring, caller: Caller, sender: SenderView) -> SenderLimits:
+    """One sender's limits, from the pacer and the schedule."""
+    tenant = caller.tenant
+    query = select(schedule.c.queued_segments, schedule.c.queued_messages, schedule.c.hold_reason).where(
+        schedule.c.tenant_id == tenant.id, schedule.c.registration_id == sender.registration_id
+    )
+    async with wiring.database.unscoped() as connection:  # unscoped: the schedule stands in the schema control
+        row = (await connection.execute(query)).one_or_none()
+    state = await wiring.pacer.peek(tenant.id, sender.registration_id, sender.segments_per_minute)
+    segments, messages, hold = (row.queued_segments, row.queued_messages, row.hold_reason) if row else (0, 0, None)
+    drain = state.next_free + segments * 60 / sender.segments_per_minute if sender.segments_per_minute else 0.0
+    cap = next((each.segments for each in sender.tier_facts.day_caps if each.enforced), None)
+    return SenderLimits(
+        sender_id=sender.id,
+        registration_id=sender.registration_id,
+        tier=sender.tier,
+        segments_per_second=per_second(sender.segments_per_minute),
+        used_last_second=state.used_last_second,
+        day=DayUse(None, cap, None),
+        queued=messages,
+        expected_drain_seconds=round(drain, 3),
+        paused_reason=hold or ("the sender's tier allows no sending" if sender.segments_per_minute == 0 else None),
+    )

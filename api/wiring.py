@@ -1,0 +1,78 @@
+"""What the routes work with, opened once per process."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from litestar.datastructures import State
+from redis.asyncio import Redis
+
+from messaging.pacer import Pacer
+from messaging.wake import WakeHint
+from runtime.crypto import Keyring
+from runtime.database import Database, open_database
+from runtime.redis import open_redis
+from runtime.settings import Settings
+from tenants.keys import KeyBook
+from tenants.senders import SenderBook
+from tenants.snapshot import TenantBook
+from webhooks.claims import Claims
+from webhooks.duplicates import DuplicateCounter
+from webhooks.ingest import Ingest
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """One process's parts."""
+
+    settings: Settings
+    keyring: Keyring
+    database: Database
+    redis: "Redis"
+    tenants: TenantBook
+    keys: KeyBook
+    senders: SenderBook
+    claims: Claims
+    wake: WakeHint
+    duplicates: DuplicateCounter
+    pacer: Pacer
+    ingest: Ingest
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Until the process ends; then what was counted is flushed and every connection given back."""
+        try:
+            yield
+        finally:
+            await self.duplicates.close()
+            await self.pacer.close()
+            await self.redis.aclose()
+            await self.database.close()
+
+
+async def wire(settings: Settings) -> Wiring:
+    """Connect and put the parts together."""
+    keyring = settings.keyring
+    database = await open_database(settings.database_url, settings.database_connections)
+    redis = open_redis(settings.redis_url)
+    tenants, claims, wake, duplicates = TenantBook(database), Claims(database), WakeHint(redis), DuplicateCounter(redis)
+    return Wiring(
+        settings=settings,
+        keyring=keyring,
+        database=database,
+        redis=redis,
+        tenants=tenants,
+        keys=KeyBook(database, keyring),
+        senders=SenderBook(database, keyring),
+        claims=claims,
+        wake=wake,
+        duplicates=duplicates,
+        pacer=Pacer.at(settings.redis_url),
+        ingest=Ingest(database, keyring, tenants, claims, wake, duplicates),
+    )
+
+
+def wiring_of(state: State) -> Wiring:
+    """The parts, from the application's state."""
+    wiring: Wiring = state.wiring
+    return wiring

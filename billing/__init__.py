@@ -1,0 +1,1 @@
+"""What tenants owe: meters, the ledger of usage events, plans, subscriptions, rating and invoices."""

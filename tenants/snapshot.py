@@ -1,0 +1,150 @@
+"""What a request or a job needs to know of its tenant: one value object, at most two seconds old."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import msgspec
+from sqlalchemy import text
+
+from runtime import clock
+from runtime.database import Database
+from runtime.fresh import FreshCache
+from runtime.ids import TenantId
+from runtime.sentry import TenantTags
+from tenants.tiers import Tier, tier
+
+
+class SenderView(msgspec.Struct, frozen=True):
+    """A sender, its registration's tier and how busy it was when the snapshot was taken."""
+
+    id: UUID
+    registration_id: UUID
+    is_default: bool
+    from_number: str | None
+    tier: str
+    segments_per_minute: int
+    queued_segments: int
+    hold_reason: str | None
+    paced_for: float  # seconds until the pacer's next free slot
+
+    @property
+    def tier_facts(self) -> Tier:
+        """What the tier allows, from the data."""
+        return tier(self.tier)
+
+
+class CredentialView(msgspec.Struct, frozen=True):
+    """The keyed hash of a webhook secret; `seconds_left` is null while nobody rotated it."""
+
+    hash: str
+    seconds_left: float | None
+
+
+class Raw(msgspec.Struct, frozen=True):
+    """The snapshot as the SQL function gives it."""
+
+    id: UUID
+    slug: str
+    name: str
+    timezone: str
+    plan: str
+    status: str
+    tier: str | None
+    max_tier: str | None
+    switches: dict[str, str]
+    assistants: list[str]
+    credentials: list[CredentialView]
+    senders: list[SenderView]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A tenant, as it was at `taken_at` (monotonic seconds)."""
+
+    id: TenantId
+    slug: str
+    name: str
+    zone: ZoneInfo
+    plan: str
+    status: str
+    max_tier: str | None
+    operator_tier: str | None
+    switches: Mapping[str, str]
+    assistants: frozenset[str]
+    credentials: Mapping[bytes, float]  # keyed hash → monotonic second until which it is valid
+    senders: tuple[SenderView, ...]
+    tags: TenantTags
+    taken_at: float
+    accepted_since: dict[UUID, int] = field(default_factory=dict)  # segments per registration that this process added
+
+    @property
+    def default_sender(self) -> SenderView | None:
+        """The sender that is used when none is named."""
+        return next((sender for sender in self.senders if sender.is_default), None)
+
+    def sender(self, sender_id: UUID) -> SenderView | None:
+        """One sender by its id."""
+        return next((sender for sender in self.senders if sender.id == sender_id), None)
+
+    def switch(self, name: str, default: str) -> str:
+        """The mode of a switch: the tenant's own before everybody's."""
+        return self.switches.get(name, default)
+
+
+class TenantBook:
+    """Snapshots by slug or id."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._by_slug: FreshCache[str, Snapshot | None] = FreshCache(self._load)
+        self._slugs: dict[TenantId, str] = {}  # slugs never change
+
+    async def by_slug(self, slug: str) -> Snapshot | None:
+        """The tenant of a webhook URL, or None; closed tenants are unknown."""
+        return await self._by_slug.get(slug)
+
+    async def by_id(self, tenant: TenantId) -> Snapshot | None:
+        """The tenant of a key or a job, or None."""
+        slug = self._slugs.get(tenant)
+        if slug is None:
+            async with self._database.unscoped() as connection:  # unscoped: a tenant's slug stands in the schema control
+                slug = (await connection.execute(text("SELECT slug FROM control.tenants WHERE id = :id"), {"id": tenant})).scalar()
+            if slug is None:
+                return None
+            self._slugs[tenant] = slug
+        return await self._by_slug.get(slug)
+
+    def forget(self, slug: str) -> None:
+        """This process changed the tenant: read it anew at the next use."""
+        self._by_slug.forget(slug)
+
+    async def _load(self, slug: str) -> Snapshot | None:
+        if "\x00" in slug:  # no slug has one, and PostgreSQL refuses it
+            return None
+        found = await self._database.call_for_many("SELECT app.tenant_snapshot_v1($1)", slug)
+        document = found[0][0]
+        return None if document is None else snapshot_of(msgspec.json.decode(document, type=Raw))
+
+
+def snapshot_of(raw: Raw) -> Snapshot:
+    """The value object from the database's document."""
+    taken_at = clock.monotonic()
+    default = next((sender for sender in raw.senders if sender.is_default), None)
+    return Snapshot(
+        id=TenantId(raw.id),
+        slug=raw.slug,
+        name=raw.name,
+        zone=ZoneInfo(raw.timezone),
+        plan=raw.plan,
+        status=raw.status,
+        max_tier=raw.max_tier,
+        operator_tier=raw.tier,
+        switches=raw.switches,
+        assistants=frozenset(raw.assistants),
+        credentials={bytes.fromhex(c.hash): float("inf") if c.seconds_left is None else taken_at + c.seconds_left for c in raw.credentials},
+        senders=tuple(raw.senders),
+        tags=TenantTags(str(raw.id), raw.slug, default.tier if default else "none"),
+        taken_at=taken_at,
+    )

@@ -1,0 +1,108 @@
+"""What a Twilio registration grants: the rate, the day caps, the destinations that are closed until the next step is taken.
+
+The figures and their sources stand in tiers.json; rates are whole segments per minute, exact for every tier.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+Scope = Literal["account_tree", "campaign", "number", "sender", "short_code"]
+
+_NOT_SMS_SENDERS = frozenset({"account_tree", "long_code_mms", "toll_free_mms", "whatsapp"})
+
+
+class UnknownTier(LookupError):
+    """No tier has that name."""
+
+
+@dataclass(frozen=True, slots=True)
+class DayCap:
+    """Segments per local day; `enforced` caps make the carrier refuse, estimates are warned of and slowed at, never promised.
+
+    `carrier` is `t-mobile` or `all`; `scope` says who shares the count (`brand`: every campaign and provider of it).
+    The day ends at 00:00 in `timezone`, daylight saving included.
+    """
+
+    carrier: str
+    segments: int
+    scope: str
+    timezone: ZoneInfo
+    enforced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """One row of tiers.json. `blocked_destinations` are ISO regions where its texts fail with `error_code`."""
+
+    name: str
+    description: str
+    segments_per_minute: int
+    scope: Scope
+    day_caps: tuple[DayCap, ...]
+    blocked_destinations: frozenset[str]
+    error_code: int | None
+
+    def sends_to(self, region: str) -> bool:
+        """Whether a text to that region may leave at all."""
+        return self.segments_per_minute > 0 and region not in self.blocked_destinations
+
+
+def tier(name: str) -> Tier:
+    """The tier of that name; raises UnknownTier."""
+    try:
+        return _tiers()[name]
+    except KeyError:
+        raise UnknownTier(f"There is no tier named {name!r}.") from None
+
+
+def sender_tiers() -> Mapping[str, Tier]:
+    """The tiers that an SMS sender can have: without MMS, WhatsApp and the limit over a whole account tree."""
+    return MappingProxyType({name: row for name, row in _tiers().items() if name not in _NOT_SMS_SENDERS})
+
+
+def registration_step(row: Tier) -> str:
+    """What the tenant does so that its texts may leave, or leave faster; one sentence."""
+    match row.name:
+        case "unregistered":
+            return "Register an A2P 10DLC brand and campaign with Twilio and attach this number to the campaign."
+        case "toll_free_pending":
+            return "Wait until Twilio approves the toll-free verification of this number, then set its tier to toll_free."
+        case "toll_free_unverified":
+            return "Submit the toll-free verification of this number to Twilio and finish it."
+        case "sole_proprietor" | "special_trial":
+            return "Register a standard A2P 10DLC brand with a company's tax number to get a higher rate."
+        case _ if row.scope == "campaign":
+            return "Ask Twilio for secondary vetting of the brand; a better trust score gives the campaign a higher rate."
+        case _:
+            return "Ask Twilio about the throughput of this sender, or send from a registered A2P 10DLC campaign."
+
+
+@cache
+def _tiers() -> Mapping[str, Tier]:
+    table = json.loads((Path(__file__).parent / "tiers.json").read_text("utf-8"))
+    rows = [_tier(row) for row in (*table["tiers"], *table["special_classes"])]
+    return MappingProxyType({row.name: row for row in rows})
+
+
+def _tier(row: dict[str, Any]) -> Tier:
+    return Tier(
+        name=row["name"],
+        description=row["description"],
+        segments_per_minute=row["segments_per_minute"],
+        scope=row["scope"],
+        day_caps=tuple(_day_cap(cap) for cap in row["day_caps"]),
+        blocked_destinations=frozenset(row.get("blocked_destinations", ())),
+        error_code=row.get("error_code"),
+    )
+
+
+def _day_cap(row: dict[str, Any]) -> DayCap:
+    if row["resets_at"] != "00:00":
+        raise ValueError("tiers.json: a day cap that does not end at midnight is not understood")
+    return DayCap(row["carrier"], row["segments"], row["scope"], ZoneInfo(row["timezone"]), enforced=row["kind"] == "enforced")

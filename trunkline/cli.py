@@ -1,0 +1,120 @@
+"""The command line: `trunkline = trunkline.cli:main`. Each command imports what it needs, so that `--help` is quick."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+from runtime.settings import SettingError, Settings, load
+from trunkline.version import VERSION
+
+API_NEEDS = ("database_url", "redis_url", "public_base_url", "secret_keys", "admin_key")
+WORKER_NEEDS = ("database_url", "redis_url", "public_base_url", "secret_keys")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name="trunkline")
+def main() -> None:
+    """The backend behind a fleet of Vapi voice assistants."""
+
+
+def settings_for(*required: str) -> Settings:
+    """The settings, or one sentence on stderr and exit code 2."""
+    try:
+        return load(*required)
+    except SettingError as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
+
+
+@main.command()
+def serve() -> None:
+    """Run the API: stateless, one process, any number of replicas."""
+    from trunkline.serve import serve as run
+
+    run(settings_for(*API_NEEDS))
+
+
+@main.command()
+def worker() -> None:
+    """Run the dispatcher and the periodic duties: one process, any number of replicas."""
+    from trunkline.worker import run_worker
+
+    run_worker(settings_for(*WORKER_NEEDS))
+
+
+@main.command()
+@click.option("--to", "revision", default="head", show_default=True, help="The revision to go up to.")
+def migrate(revision: str) -> None:
+    """Migrate the database as the owner role; safe to run twice and at once."""
+    from migrations.run import upgrade
+
+    settings = settings_for("database_owner_url")
+    application = urlsplit(settings.database_url)
+    upgrade(settings.database_owner_url, application.username or "trunkline_app", application.password, revision)
+
+
+@main.command()
+@click.option("--dry-run", is_flag=True, help="Tell what it would do.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def cleanup(*, dry_run: bool, as_json: bool) -> None:
+    """Remove idempotency keys whose retention is over."""
+    from runtime.database import open_database
+    from webhooks.cleanup import clean_up
+
+    async def run(settings: Settings) -> dict[str, int]:
+        database = await open_database(settings.database_url, connections=2)
+        try:
+            return {str(tenant): keys for tenant, keys in (await clean_up(database, dry_run=dry_run)).items() if keys}
+        finally:
+            await database.close()
+
+    found = asyncio.run(run(settings_for("database_url")))
+    told({"dry_run": dry_run, "keys": sum(found.values()), "by_tenant": found}, as_json=as_json, text=summary)
+
+
+def summary(result: dict[str, Any]) -> str:
+    """What a clean-up did, in a sentence."""
+    verb = "would leave" if result["dry_run"] else "left"
+    return f"{result['keys']} expired keys of {len(result['by_tenant'])} tenants {verb}."
+
+
+def told(result: dict[str, Any], *, as_json: bool, text: Callable[[dict[str, Any]], str]) -> None:
+    """Show a result to people or to programs."""
+    click.echo(json.dumps(result) if as_json else text(result))
+
+
+@main.command()
+@click.option("--port", default=8080, show_default=True, help="Where the API listens.")
+@click.option(
+    "--data-dir", default=".trunkline", show_default=True, type=click.Path(path_type=Path), help="Where the servers keep their data."
+)
+@click.option("--demo", is_flag=True, help="Play the story once and exit.")
+def dev(port: int, data_dir: Path, *, demo: bool) -> None:
+    """Run everything on this machine: servers, sandboxes, API, worker and a demo tenant."""
+    from trunkline.dev.run import run_dev
+
+    sys.exit(run_dev(port, data_dir, demo=demo))
+
+
+@main.group()
+def secrets() -> None:
+    """Keys for secrets at rest."""
+
+
+@secrets.command("new")
+@click.option("--id", "key_id", default="k1", show_default=True, help="What sealed values are marked with.")
+def new_secret(key_id: str) -> None:
+    """Make an entry for TRUNKLINE_SECRET_KEYS."""
+    from runtime.crypto import new_master_key
+
+    click.echo(new_master_key(key_id))
+
+
+if __name__ == "__main__":
+    main()

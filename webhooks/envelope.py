@@ -1,0 +1,134 @@
+"""Reading a Vapi server message: only the fields that are needed, tolerant in what it takes.
+
+A body carries the whole prompt and history of a call (50 kB for one small tool call), so everything that is not read stays
+undecoded (`msgspec.Raw`). Shapes: docs.vapi.ai, server events; what real deliveries hold differs, hence the tolerance.
+"""
+
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+from typing_extensions import TypeIs
+
+from runtime.refusals import Invalid
+
+LONGEST_ID = 256
+
+
+class Message(msgspec.Struct):
+    """The message with its parts still undecoded."""
+
+    type: str | None = None
+    timestamp: Raw | UnsetType = UNSET
+    call: Raw | UnsetType = UNSET
+    customer: Raw | UnsetType = UNSET
+    tool_call_list: Raw | UnsetType = msgspec.field(default=UNSET, name="toolCallList")
+    tool_calls: Raw | UnsetType = msgspec.field(default=UNSET, name="toolCalls")
+    tool_with_tool_call_list: Raw | UnsetType = msgspec.field(default=UNSET, name="toolWithToolCallList")
+
+
+class Envelope(msgspec.Struct):
+    """The body: `{"message": {…}}`."""
+
+    message: Message
+
+
+class CallReference(msgspec.Struct):
+    """What is read of `message.call`, a snapshot from before the call: its ids and its other party, never its state."""
+
+    id: str | None = None
+    assistant_id: str | None = msgspec.field(default=None, name="assistantId")
+    customer: Raw | UnsetType = UNSET
+
+
+class Customer(msgspec.Struct):
+    """The person on the phone."""
+
+    number: str | None = None
+
+
+ENVELOPE = msgspec.json.Decoder(Envelope)
+CALL = msgspec.json.Decoder(CallReference)
+CUSTOMER = msgspec.json.Decoder(Customer)
+
+
+class Webhook(msgspec.Struct, frozen=True):
+    """A decoded envelope; ids are opaque text."""
+
+    type: str
+    call_id: str | None
+    assistant_id: str | None
+    caller: str | None
+    message: Message
+    body: bytes
+
+
+def read(body: bytes) -> Webhook:
+    """Decode a body.
+
+    Raises:
+        Invalid: not JSON, or not an envelope.
+    """
+    try:
+        message = ENVELOPE.decode(body).message
+        call = CALL.decode(message.call) if present(message.call) else CallReference()
+    except msgspec.ValidationError as error:
+        raise Invalid(f"The body is not a Vapi message: {error}.") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Invalid("The body is not JSON.") from error
+    except RecursionError as error:
+        raise Invalid("The body is nested too deeply.") from error
+    kind = message.type or implied_type(message)
+    if kind is None:
+        raise Invalid('The body is not a Vapi message: "message.type" is missing.')
+    caller = number_in(message.customer) or number_in(call.customer)
+    return Webhook(
+        identifier("type", kind) or "",
+        identifier("call.id", call.id),
+        identifier("call.assistantId", call.assistant_id),
+        caller,
+        message,
+        body,
+    )
+
+
+def present(raw: Raw | UnsetType) -> TypeIs[Raw]:
+    """Whether a field is there and not null."""
+    return not isinstance(raw, UnsetType) and bytes(raw) != b"null"
+
+
+def implied_type(message: Message) -> str | None:
+    """The specification does not require `type` of tool calls."""
+    lists = (message.tool_call_list, message.tool_calls, message.tool_with_tool_call_list)
+    return "tool-calls" if any(present(part) for part in lists) else None
+
+
+def identifier(name: str, value: str | None) -> str | None:
+    """An id as opaque text; an empty one is none.
+
+    Raises:
+        Invalid: longer than any id, or with a NUL, which no database text can hold.
+    """
+    if value is not None and (len(value) > LONGEST_ID or "\x00" in value):
+        raise Invalid(f'The body is not a Vapi message: "message.{name}" is not an id.')
+    return value or None
+
+
+def number_in(raw: Raw | UnsetType) -> str | None:
+    """The number of a customer object; anything else is nobody."""
+    if isinstance(raw, UnsetType):
+        return None
+    try:
+        return CUSTOMER.decode(raw).number or None
+    except msgspec.DecodeError:
+        return None
+
+
+def decoded(raw: Raw | UnsetType) -> Any:
+    """A part as plain values; None when it is absent or cannot be read."""
+    if isinstance(raw, UnsetType):
+        return None
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None

@@ -1,0 +1,111 @@
+"""Reading back what webhooks meant: one webhook is one POST with the effects that it was first to claim."""
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from runtime.ids import TenantId
+from runtime.refusals import NotFound
+from webhooks.tables import calls, processed_webhooks
+
+effects = processed_webhooks.c
+COLUMNS = (
+    effects.webhook_id,
+    effects.place,
+    effects.type,
+    effects.state,
+    effects.call_id,
+    effects.assistant_id,
+    effects.tool_call_id,
+    effects.name,
+    effects.arguments,
+    effects.answer,
+    effects.message_id,
+    effects.duplicates,
+    effects.received_at,
+)
+
+
+async def list_webhooks(
+    connection: AsyncConnection, tenant: TenantId, kind: str | None, call_id: str | None, state: str | None, before: UUID | None, limit: int
+) -> list[dict[str, Any]]:
+    """A tenant's webhooks, the newest first."""
+    wanted = select(effects.webhook_id).distinct().where(effects.tenant_id == tenant, effects.source == "vapi")
+    for column, value in ((effects.type, kind), (effects.call_id, call_id), (effects.state, state)):
+        if value is not None:
+            wanted = wanted.where(column == value)
+    if before is not None:
+        wanted = wanted.where(effects.webhook_id < before)
+    ids = list((await connection.execute(wanted.order_by(effects.webhook_id.desc()).limit(limit))).scalars())
+    return await webhooks_of(connection, tenant, ids)
+
+
+async def webhook(connection: AsyncConnection, tenant: TenantId, webhook_id: UUID) -> dict[str, Any]:
+    """One webhook.
+
+    Raises:
+        NotFound: the tenant has no such webhook.
+    """
+    found = await webhooks_of(connection, tenant, [webhook_id])
+    if not found:
+        raise NotFound("webhook")
+    return found[0]
+
+
+async def webhooks_of(connection: AsyncConnection, tenant: TenantId, ids: list[UUID]) -> list[dict[str, Any]]:
+    """These webhooks with their effects, in the order given."""
+    query = (
+        select(*COLUMNS).where(effects.tenant_id == tenant, effects.webhook_id.in_(ids), effects.source == "vapi").order_by(effects.place)
+    )
+    grouped: dict[UUID, list[dict[str, Any]]] = {}
+    for row in (await connection.execute(query)).mappings():
+        grouped.setdefault(row["webhook_id"], []).append(dict(row))
+    return [one_webhook(grouped[webhook_id]) for webhook_id in ids if webhook_id in grouped]
+
+
+def one_webhook(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """A webhook from the rows of its effects."""
+    first = rows[0]
+    answered = [msgspec.json.decode(row["answer"]) for row in rows]
+    failed = next((answer["error"] for answer in answered if isinstance(answer, dict) and "error" in answer), None)
+    return {
+        "id": first["webhook_id"],
+        "type": first["type"],
+        "call_id": first["call_id"],
+        "assistant_id": first["assistant_id"],
+        "state": "failed" if any(row["state"] == "failed" for row in rows) else "done",
+        "received_at": first["received_at"],
+        "duplicates": max(row["duplicates"] for row in rows),
+        "results": [answer for answer in answered if answer],
+        "message_ids": [row["message_id"] for row in rows if row["message_id"] is not None],
+        "error": failed,
+    }
+
+
+async def list_calls(connection: AsyncConnection, tenant: TenantId, before: tuple[Any, str] | None, limit: int) -> list[dict[str, Any]]:
+    """A tenant's calls, the newest first; `before` is (created_at, call_id) of the last one shown."""
+    query = select(calls).where(calls.c.tenant_id == tenant).order_by(calls.c.created_at.desc(), calls.c.call_id.desc()).limit(limit)
+    if before is not None:
+        query = query.where((calls.c.created_at < before[0]) | ((calls.c.created_at == before[0]) & (calls.c.call_id < before[1])))
+    return [dict(row) for row in (await connection.execute(query)).mappings()]
+
+
+async def call(connection: AsyncConnection, tenant: TenantId, call_id: str) -> dict[str, Any]:
+    """One call, also one that no status or report spoke of yet, only a tool call.
+
+    Raises:
+        NotFound: nothing of the tenant speaks of this call.
+    """
+    query = select(calls).where(calls.c.tenant_id == tenant, calls.c.call_id == call_id)
+    found = (await connection.execute(query)).mappings().one_or_none()
+    if found is not None:
+        return dict(found)
+    heard = select(effects.assistant_id, effects.received_at).where(effects.tenant_id == tenant, effects.call_id == call_id).limit(1)
+    trace = (await connection.execute(heard)).mappings().one_or_none()
+    if trace is None:
+        raise NotFound("call")
+    unknown: dict[str, Any] = dict.fromkeys(("started_at", "ended_at", "seconds", "estimated_seconds", "cost_usd", "ended_reason"))
+    return {"call_id": call_id, "assistant_id": trace["assistant_id"], "state": "unknown", "created_at": trace["received_at"], **unknown}

@@ -1,0 +1,46 @@
+"""The tables of this room; the DDL with its reasons stands in migrations/sql."""
+
+from sqlalchemy import Column, DateTime, Integer, LargeBinary, Numeric, SmallInteger, Table, Text, Uuid
+
+from runtime.metadata import metadata
+
+Instant = DateTime(timezone=True)
+
+processed_webhooks = Table(
+    "processed_webhooks",
+    metadata,
+    Column("tenant_id", Uuid, primary_key=True),
+    Column("key", LargeBinary, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("webhook_id", Uuid, nullable=False),
+    Column("place", SmallInteger, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("call_id", Text),
+    Column("assistant_id", Text),
+    Column("tool_call_id", Text),
+    Column("name", Text),
+    Column("arguments", Text),
+    Column("answer", Text, nullable=False),
+    Column("message_id", Uuid),
+    Column("duplicates", Integer, nullable=False),
+    Column("received_at", Instant, nullable=False),
+)
+calls = Table(
+    "calls",
+    metadata,
+    Column("tenant_id", Uuid, primary_key=True),
+    Column("call_id", Text, primary_key=True),
+    Column("assistant_id", Text),
+    Column("state", Text, nullable=False),
+    Column("state_rank", SmallInteger, nullable=False),
+    Column("started_at", Instant),
+    Column("ended_at", Instant),
+    Column("seconds", Numeric),
+    Column("estimated_seconds", Numeric),
+    Column("cost_usd", Numeric),
+    Column("ended_reason", Text),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+)

@@ -1,0 +1,83 @@
+"""The tool calls of a webhook. They are sent up to three times over: one list is read, never two, and never the history."""
+
+from typing import Any
+
+import msgspec
+
+from webhooks.envelope import LONGEST_ID, Message, decoded, present
+
+MOST_CALLS = 64
+
+
+class ToolCall(msgspec.Struct, frozen=True):
+    """One call: `arguments` is None when they cannot be read as an object."""
+
+    id: str | None
+    name: str
+    arguments: dict[str, Any] | None
+
+
+def tool_calls(message: Message) -> list[ToolCall]:
+    """The calls in their order, each id once; shapes A to F of real and documented deliveries."""
+    if present(message.tool_call_list):
+        found = [plain(item) for item in items(message.tool_call_list)]
+    elif present(message.tool_calls):
+        found = [plain(item) for item in items(message.tool_calls)]
+    else:
+        found = [with_definition(item) for item in items(message.tool_with_tool_call_list)]
+    once: dict[object, ToolCall] = {}
+    for place, call in enumerate(found[:MOST_CALLS]):
+        once.setdefault(call.id if call.id is not None else place, call)
+    return list(once.values())
+
+
+def items(raw: Any) -> list[dict[str, Any]]:
+    """The objects of a list; anything else in it is no call."""
+    listed = decoded(raw)
+    return [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
+
+
+def plain(item: dict[str, Any]) -> ToolCall:
+    """An item of toolCallList or toolCalls: name and arguments under `function`, or flat beside the id."""
+    function = item.get("function")
+    inner = function if isinstance(function, dict) else {}
+    return ToolCall(
+        text(item.get("id")),
+        text(inner.get("name")) or text(item.get("name")) or "",
+        arguments(
+            first(inner, "arguments", "parameters")
+            if "arguments" in inner or "parameters" in inner
+            else first(item, "arguments", "parameters")
+        ),
+    )
+
+
+def with_definition(item: dict[str, Any]) -> ToolCall:
+    """An item of toolWithToolCallList: the call stands under `toolCall`; the object beside it is the tool's definition."""
+    call = item.get("toolCall")
+    made = plain(call if isinstance(call, dict) else {})
+    definition = item.get("function")
+    named = made.name or text(item.get("name")) or (text(definition.get("name")) if isinstance(definition, dict) else None) or ""
+    return ToolCall(made.id, named, made.arguments)
+
+
+def first(of: dict[str, Any], *names: str) -> Any:
+    """The first of these fields that is there."""
+    return next((of[name] for name in names if name in of), None)
+
+
+def text(value: object) -> str | None:
+    """A non-empty text short enough to be an id or a name."""
+    return value[:LONGEST_ID] if isinstance(value, str) and value else None
+
+
+def arguments(value: object) -> dict[str, Any] | None:
+    """Arguments as an object, also out of a JSON string; nothing at all means no arguments."""
+    if isinstance(value, str):
+        try:
+            value = msgspec.json.decode(value)
+        except (msgspec.DecodeError, RecursionError):
+            return None
+    if value is None:
+        return {}
+    return value if isinstance(value, dict) else None
