@@ -1,0 +1,65 @@
+# `make` lists what there is. Needs Python 3.11 or newer and nothing else; everything it installs goes into .venv.
+PORT ?= 8080
+DATA_DIR ?= .trunkline
+PYTHON ?= python3
+# More arguments for the program; from the command line only, lest a stray one in the environment changes what runs.
+ARGS =
+
+# Absolute and quoted: recipes change directory, and a checkout's path may hold spaces.
+PY := "$(CURDIR)/.venv/bin/python"
+TRUNKLINE := $(PY) -m trunkline.cli
+UV ?= uv
+PACKAGES := trunkline api webhooks messaging billing tenants runtime migrations sandbox
+
+# A stray api/ in the current directory shadows nothing.
+export PYTHONSAFEPATH := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help venv run demo test check format bench-ingest kills k8s-check pins clean
+
+help: ## this list
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@echo "  variables: PORT=$(PORT) DATA_DIR=$(DATA_DIR) PYTHON=$(PYTHON) ARGS=(more arguments)"
+
+venv: ## .venv with the pinned packages; instant when it is there
+	@exec "$(PYTHON)" -I trunkline/dev/bootstrap.py
+
+# `exec`, so that the one child of make is the program itself: a TERM to make alone reaches it, and make waits for its end.
+run: venv ## everything on this machine, until Ctrl-C: PostgreSQL, Valkey, sandboxes, API, worker, a demo tenant
+	@exec $(TRUNKLINE) dev --port "$(PORT)" --data-dir "$(DATA_DIR)" $(ARGS)
+
+demo: venv ## plays the main job once, in a directory of its own, and ends
+	@exec $(TRUNKLINE) dev --demo $(ARGS)
+
+test: venv ## the test suite (ARGS="tests/dev -x" for a part)
+	@exec $(PY) -m pytest $(ARGS)
+
+check: venv ## format, lint, types, layers, house rules
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy $(PACKAGES)
+	$(PY) -c "from importlinter.cli import lint_imports_command as lint; lint()"
+	$(PY) tests/rules/check.py
+
+format: venv ## rewrites the code as the formatter wants it
+	$(PY) -m ruff check --fix-only --quiet .
+	$(PY) -m ruff format .
+
+bench-ingest: venv ## how many webhooks a second; the last line is one JSON object
+	@exec $(PY) benchmarks/ingest.py $(ARGS)
+
+kills: venv ## kills processes at random moments and counts effects
+	@exec $(PY) benchmarks/kills.py $(ARGS)
+
+k8s-check: venv ## manifests against schemas and our own assertions
+	@exec $(PY) k8s/check.py $(ARGS)
+
+pins: ## the requirement files anew from their .in files (needs uv)
+	@command -v "$(UV)" >/dev/null || { echo "make pins needs uv: make pins UV=/path/to/uv" >&2; exit 1; }
+	cd requirements && for name in runtime dev; do \
+	  "$(UV)" pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-emit-find-links \
+	    --custom-compile-command "make pins" $(ARGS) $$name.in -o $$name.txt || exit 1; done
+
+clean: ## removes .venv and caches; data directories stay
+	rm -rf .venv .venv.log build *.egg-info .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
