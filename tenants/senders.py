@@ -1,6 +1,6 @@
 """Senders: a tenant's Twilio numbers and services, their credentials, and the registration whose tier paces them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -27,9 +27,9 @@ class SenderRequest:
     tier_source: str
     from_number: str | None = None
     messaging_service_sid: str | None = None
-    auth_token: str | None = None
+    auth_token: str | None = field(default=None, repr=False)
     api_key_sid: str | None = None
-    api_key_secret: str | None = None
+    api_key_secret: str | None = field(default=None, repr=False)
     campaign_sid: str | None = None
     brand_sid: str | None = None
 
@@ -45,10 +45,10 @@ class SenderCredentials:
 
     account_sid: str
     username: str
-    password: str
+    password: str = field(repr=False)
     from_number: str | None
     messaging_service_sid: str | None
-    auth_tokens: tuple[str, ...]
+    auth_tokens: tuple[str, ...] = field(repr=False)
 
 
 def capped(tier: str, tier_source: str, max_tier: str | None) -> tuple[str, str]:

@@ -43,9 +43,17 @@ def serve() -> None:
 @main.command()
 def worker() -> None:
     """Run the dispatcher and the periodic duties: one process, any number of replicas."""
-    from trunkline.worker import run_worker
+    import uvloop
 
-    run_worker(settings_for(*WORKER_NEEDS))
+    from runtime.logs import configure_logs
+    from runtime.sentry import start_sentry
+    from trunkline.worker import work
+
+    settings = settings_for(*WORKER_NEEDS)
+    configure_logs(settings.log_format, "worker")
+    start_sentry(settings.sentry_dsn, "worker", settings.environment, VERSION)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(work(settings))
 
 
 @main.command()

@@ -1,10 +1,14 @@
 """Claiming effects: one round trip that claims each key, acts and stores the answer, or finds what the first delivery stored.
 
-Every call is safe to repeat: if the connection is lost after COMMIT was sent, the second try is the replay of the first.
+Deliveries of one tenant that wait at the same time share a round trip: an idle tenant's leaves at once, a busy tenant's take
+the next one together, and no tenant holds more than its share of the connections. Every call is safe to repeat: if the
+connection is lost after COMMIT was sent, the second try finds what the first one stored.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 from uuid import UUID
 
@@ -17,23 +21,29 @@ from runtime.ids import TenantId
 from runtime.refusals import Unavailable
 from webhooks.calls import CallFacts
 
-ACCEPT = "SELECT place, outcome, answer, message FROM app.accept_v1($1, $2, $3, $4, $5, $6, $7)"
+ACCEPT = "SELECT n, outcome, answer, message_id FROM app.accept_v1($1, $2)"
 RECORD_CALL = "SELECT outcome FROM app.record_call_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
 TRIES = 3
 PAUSE_SECONDS = 0.05
+LARGEST_BATCH = 64
 
 Result = TypeVar("Result")
 
 
-class Effect(msgspec.Struct, frozen=True):
-    """One effect to claim. With `store` false nothing is written: only a stored answer is looked for."""
+class Effect(msgspec.Struct, frozen=True, kw_only=True):
+    """One effect to claim, as app.accept_v1 takes it. With `store` false nothing is written: only a stored answer is looked for."""
 
+    webhook_id: UUID
     place: int
+    source: str
+    type: str
     key: str
     fingerprint: str
     answer: str
     store: bool = True
     state: str = "done"
+    call_id: str | None = None
+    assistant_id: str | None = None
     name: str | None = None
     tool_call_id: str | None = None
     arguments: str | None = None
@@ -47,7 +57,18 @@ class Claimed(msgspec.Struct, frozen=True):
 
     outcome: str
     answer: str | None
-    message: UUID | None
+    message_id: UUID | None
+
+
+Waiting = tuple[Sequence[Effect], "asyncio.Future[list[Claimed]]"]
+
+
+@dataclass(slots=True)
+class Lane:
+    """What waits of one tenant, and how many round trips are under way for it."""
+
+    waiting: "deque[Waiting]" = field(default_factory=deque)
+    under_way: int = 0
 
 
 class Claims:
@@ -55,33 +76,64 @@ class Claims:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._lanes: dict[TenantId, Lane] = {}
+        self._trips: set[asyncio.Task[None]] = set()
 
-    async def accept(
-        self,
-        tenant: TenantId,
-        webhook: UUID,
-        source: str,
-        kind: str,
-        call_id: str | None,
-        assistant_id: str | None,
-        effects: Sequence[Effect],
-    ) -> list[Claimed]:
+    async def accept(self, tenant: TenantId, effects: Sequence[Effect]) -> list[Claimed]:
         """Claim the effects of one delivery, in one transaction; the answers come in the effects' order.
 
         Raises:
             Unavailable: nothing was stored.
         """
-        ordered = msgspec.json.encode(sorted(effects, key=lambda effect: effect.key)).decode()
+        return await persistently(lambda: self._next_trip(tenant, effects))
 
-        async def once() -> list[Claimed]:
-            rows = await self._database.call(tenant, ACCEPT, tenant, webhook, source, kind, call_id, assistant_id, ordered)
-            by_place = {row[0]: Claimed(row[1], row[2], row[3]) for row in rows}
-            claimed = [by_place[effect.place] for effect in effects]
-            if any(effect.store and each.outcome == "absent" for effect, each in zip(effects, claimed, strict=True)):
-                raise asyncpg.SerializationError("a key ended between the claim and the look")  # claim again
-            return claimed
+    async def _next_trip(self, tenant: TenantId, effects: Sequence[Effect]) -> list[Claimed]:
+        """Take a place in the tenant's next round trip, which leaves now if the tenant has a connection left."""
+        answered: asyncio.Future[list[Claimed]] = asyncio.get_running_loop().create_future()
+        lane = self._lanes.setdefault(tenant, Lane())
+        lane.waiting.append((effects, answered))
+        if lane.under_way < self._database.shares.most:
+            lane.under_way += 1
+            trip = asyncio.ensure_future(self._run_lane(tenant, lane))
+            self._trips.add(trip)
+            trip.add_done_callback(self._trips.discard)
+        claimed = await answered
+        if any(effect.store and each.outcome == "absent" for effect, each in zip(effects, claimed, strict=True)):
+            raise asyncpg.SerializationError("a key ended between the claim and the look")  # claim again
+        return claimed
 
-        return await persistently(once)
+    async def _run_lane(self, tenant: TenantId, lane: Lane) -> None:
+        try:
+            while lane.waiting:
+                await self._trips_of(tenant, [lane.waiting.popleft() for _ in range(min(LARGEST_BATCH, len(lane.waiting)))])
+        finally:
+            lane.under_way -= 1
+            if not lane.under_way and not lane.waiting:
+                self._lanes.pop(tenant, None)
+
+    async def _trips_of(self, tenant: TenantId, batch: "list[Waiting]") -> None:
+        """One round trip for a batch; if something in it cannot be stored at all, one for each, so that only that one fails."""
+        try:
+            await self._trip(tenant, batch)
+        except Exception as error:  # noqa: BLE001  whatever it was, each of them is told
+            if len(batch) > 1 and passing_condition(error) is None:
+                for each in batch:
+                    await self._trips_of(tenant, [each])
+                return
+            for _, answered in batch:
+                if not answered.done():
+                    answered.set_exception(error)
+
+    async def _trip(self, tenant: TenantId, batch: "list[Waiting]") -> None:
+        """One round trip for all effects of a batch; each delivery gets its own answers."""
+        flat = [effect for effects, _ in batch for effect in effects]
+        rows = await self._database.call(tenant, ACCEPT, tenant, as_json(flat))
+        by_place = {row[0]: Claimed(row[1], row[2], row[3]) for row in rows}
+        start = 0
+        for effects, answered in batch:
+            if not answered.done():  # whoever asked may have gone away; the effect stands all the same
+                answered.set_result([by_place[place] for place in range(start, start + len(effects))])
+            start += len(effects)
 
     async def record_call(
         self,
@@ -111,6 +163,21 @@ class Claims:
             return outcome
 
         return await persistently(once)
+
+
+def as_json(effects: list[Effect]) -> str:
+    """The effects as app.accept_v1 takes them: numbered, each with its message's columns beside its own."""
+    listed = []
+    for number, effect in enumerate(effects):
+        columns: dict[str, object] = {name: getattr(effect, name) for name in COLUMNS}
+        if effect.message:
+            columns |= effect.message
+        columns["n"] = number
+        listed.append(columns)
+    return msgspec.json.encode(listed).decode()
+
+
+COLUMNS = tuple(name for name in Effect.__struct_fields__ if name != "message")
 
 
 async def persistently(operation: Callable[[], Awaitable[Result]]) -> Result:

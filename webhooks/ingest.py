@@ -102,18 +102,19 @@ class Ingest:
         calls = tool_calls(webhook.message)
         if not calls:
             return Answer(answers.results([]))
-        effects = [tool_effect(tenant, webhook, call, place) for place, call in enumerate(calls)]
-        claimed = await self._accept(tenant, webhook, effects)
+        delivery = uuid7()
+        effects = [tool_effect(tenant, webhook, delivery, call, place) for place, call in enumerate(calls)]
+        claimed = await self._accept(tenant, effects)
         entries = [said(call, each) for call, each in zip(calls, claimed, strict=True)]
         return Answer(answers.results(entries), replayed=all(each.outcome == "replay" for each in claimed))
 
-    async def _accept(self, tenant: Snapshot, webhook: Webhook, effects: list[Effect]) -> list[Claimed]:
-        claimed = await self._claims.accept(tenant.id, uuid7(), "vapi", webhook.type, webhook.call_id, webhook.assistant_id, effects)
+    async def _accept(self, tenant: Snapshot, effects: list[Effect]) -> list[Claimed]:
+        claimed = await self._claims.accept(tenant.id, effects)
         for effect, each in zip(effects, claimed, strict=True):
             metrics.EFFECTS.labels(each.outcome).inc()
             if each.outcome == "replay":
                 self._duplicates.count(tenant.id, bytes.fromhex(effect.key))
-            elif each.outcome == "new" and each.message is not None:
+            elif each.outcome == "new" and each.message_id is not None:
                 self._wake.publish()
         return claimed
 
@@ -139,27 +140,32 @@ class Ingest:
         return Answer(NOTHING, replayed=outcome == "replay")
 
     async def _information(self, tenant: Snapshot, webhook: Webhook) -> Answer:
-        (claimed,) = await self._accept(tenant, webhook, [information(webhook, NOTHING.decode())])
+        (claimed,) = await self._accept(tenant, [information(webhook, NOTHING.decode())])
         return Answer(NOTHING, replayed=claimed.outcome == "replay")
 
     async def _assistant_request(self, tenant: Snapshot, webhook: Webhook) -> Answer:
         """Somebody is on the line and Vapi waits at most 7.5 s: answered from memory even when it cannot be recorded."""
         answer = msgspec.json.encode(assistant_for(tenant))
         try:
-            await self._accept(tenant, webhook, [information(webhook, answer.decode())])
+            await self._accept(tenant, [information(webhook, answer.decode())])
         except Unavailable:
             metrics.EFFECTS.labels("unrecorded").inc()
         return Answer(answer)
 
 
-def tool_effect(tenant: Snapshot, webhook: Webhook, call: ToolCall, place: int) -> Effect:
+def tool_effect(tenant: Snapshot, webhook: Webhook, delivery: UUID, call: ToolCall, place: int) -> Effect:
     """A tool call as an effect: its key, what to write and what to answer."""
     arguments = keys.canonical(call.arguments)
     prepared = Prepared(error=answers.SUSPENDED, final=False) if tenant.status != "active" else prepare(
         tenant, call.name, webhook.caller, call.arguments
     )  # fmt: skip  # the condition comes first
     return Effect(
+        webhook_id=delivery,
         place=place,
+        source="vapi",
+        type=webhook.type,
+        call_id=webhook.call_id,
+        assistant_id=webhook.assistant_id,
         key=keys.tool_call_key(webhook.call_id, call.id, call.name, arguments, webhook.body).hex(),
         fingerprint=keys.tool_call_fingerprint(call.name, arguments).hex(),
         answer=answers.entry(call.id, call.name, result=prepared.result, error=prepared.error),
@@ -186,7 +192,17 @@ def information(webhook: Webhook, answer: str) -> Effect:
     timestamp = bytes(webhook.message.timestamp) if present(webhook.message.timestamp) else None
     own = keys.own_fields(webhook.body)
     key = keys.information_key(webhook.type, webhook.call_id, timestamp, own if webhook.call_id else keys.digest(webhook.body))
-    return Effect(place=0, key=key.hex(), fingerprint=own.hex(), answer=answer)
+    return Effect(
+        webhook_id=uuid7(),
+        place=0,
+        source="vapi",
+        type=webhook.type,
+        call_id=webhook.call_id,
+        assistant_id=webhook.assistant_id,
+        key=key.hex(),
+        fingerprint=own.hex(),
+        answer=answer,
+    )
 
 
 def assistant_for(tenant: Snapshot) -> dict[str, str]:

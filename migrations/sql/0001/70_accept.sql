@@ -1,74 +1,73 @@
--- The fast path of ingest: claim, act, answer, in one round trip and one transaction. No business rules here: what is
--- written and answered was decided before. Claim and read are two statements, each with a snapshot of its own, so that the
--- loser of a race always finds the winner's answer.
-
-CREATE FUNCTION app.accept_v1(
-  p_tenant uuid, p_webhook uuid, p_source text, p_type text, p_call text, p_assistant text, p_effects jsonb
-) RETURNS TABLE (place smallint, outcome text, answer text, message uuid) LANGUAGE plpgsql AS $$
+-- The fast path of ingest: claim, act, answer, in one round trip and one transaction, for one delivery or for many of one
+-- tenant. No business rules here: what is written and answered was decided before.
+-- Claim and look are two statements, each with a snapshot of its own, so that the loser of a race always finds the winner's
+-- answer; a single one would return nothing to it.
+-- p_effects: [{n, webhook_id, place, source, type, call_id, assistant_id, key, fingerprint, store, state, name, tool_call_id,
+--   arguments, answer, suppressed_answer, meter, message_id, recipient, body, class, priority, encoding, segments, status, sender_id,
+--   registration_id, due_at, expected_at}]; key and fingerprint in hex; without message_id nothing is texted.
+CREATE FUNCTION app.accept_v1(p_tenant uuid, p_effects jsonb)
+RETURNS TABLE (n integer, outcome text, answer text, message_id uuid) LANGUAGE plpgsql
+SET enable_seqscan = off AS $$  -- a plan made while a table was small must not outlive it
 #variable_conflict use_column
 DECLARE
-  e record;
   v_now timestamptz := app.now();
-  v_answer text;
-  v_message uuid;
-  v_fingerprint bytea;
 BEGIN
   PERFORM set_config('app.tenant_id', p_tenant::text, true);
-  -- callers send the effects ordered by key, so that two webhooks with the same keys cannot wait for each other in a ring
-  FOR e IN
-    SELECT x.place, decode(x.key, 'hex') AS key, decode(x.fingerprint, 'hex') AS fingerprint, x.store, x.name, x.tool_call_id, x.arguments,
-           x.answer, x.suppressed_answer, x.meter, x.state, x.message
+
+  WITH e AS MATERIALIZED (
+    SELECT x.webhook_id, x.place, x.source, x.type, x.call_id, x.assistant_id, decode(x.key, 'hex') AS key, x.key AS key_text,
+           decode(x.fingerprint, 'hex') AS fingerprint, x.state, x.name, x.tool_call_id, x.arguments, x.meter, x.recipient, x.body, x.class,
+           x.priority, x.encoding, x.segments, x.status, x.sender_id, x.registration_id, x.due_at, x.expected_at,
+           CASE WHEN s.found THEN x.suppressed_answer ELSE x.answer END AS answer,
+           CASE WHEN s.found THEN NULL ELSE x.message_id END AS message_id
     FROM jsonb_to_recordset(p_effects) AS x(
-      place smallint, key text, fingerprint text, store boolean, name text, tool_call_id text, arguments text,
-      answer text, suppressed_answer text, meter text, state text, message jsonb)
-  LOOP
-    v_answer := e.answer;
-    v_message := (e.message ->> 'id')::uuid;
-    IF v_message IS NOT NULL AND EXISTS (SELECT 1 FROM opt_outs WHERE tenant_id = p_tenant AND recipient = e.message ->> 'recipient') THEN
-      v_answer := e.suppressed_answer;
-      v_message := NULL;
-    END IF;
-    IF e.store THEN
-      INSERT INTO processed_webhooks
-        (tenant_id, key, fingerprint, webhook_id, place, source, type, state, call_id, assistant_id, tool_call_id, name, arguments,
-         answer, message_id, received_at)
-      VALUES (p_tenant, e.key, e.fingerprint, p_webhook, e.place, p_source, p_type, e.state, p_call, p_assistant, e.tool_call_id, e.name,
-              e.arguments, v_answer, v_message, v_now)
-      ON CONFLICT (tenant_id, key) DO NOTHING;
-    END IF;
-    IF e.store AND FOUND THEN
-      IF v_message IS NOT NULL THEN
-        INSERT INTO messages
-          (tenant_id, id, recipient, body, class, priority, encoding, segments, status, sender_id, registration_id, call_id, due_at,
-           expected_at, created_at, updated_at)
-        SELECT p_tenant, m.id, m.recipient, m.body, m.class, m.priority, m.encoding, m.segments, m.status, m.sender_id, m.registration_id,
-               p_call, coalesce(m.due_at, v_now), coalesce(m.expected_at, v_now), v_now, v_now
-        FROM jsonb_to_record(e.message) AS m(
-          id uuid, recipient text, body text, class text, priority smallint, encoding text, segments smallint, status text, sender_id uuid,
-          registration_id uuid, due_at timestamptz, expected_at timestamptz);
-        INSERT INTO control.arrivals (tenant_id, registration_id, due_at, segments)
-        VALUES (p_tenant, (e.message ->> 'registration_id')::uuid, coalesce((e.message ->> 'due_at')::timestamptz, v_now),
-                (e.message ->> 'segments')::integer);
-      END IF;
-      IF e.meter IS NOT NULL THEN
-        INSERT INTO usage_events (tenant_id, meter, source_id, quantity, occurred_at, recorded_at)
-        VALUES (p_tenant, e.meter, 'effect:' || encode(e.key, 'hex'), 1, v_now, v_now)
-        ON CONFLICT (tenant_id, meter, source_id) DO NOTHING;
-      END IF;
-      RETURN QUERY SELECT e.place, 'new', v_answer, v_message;
-    ELSE
-      SELECT p.fingerprint, p.answer, p.message_id INTO v_fingerprint, v_answer, v_message
-      FROM processed_webhooks AS p WHERE p.tenant_id = p_tenant AND p.key = e.key;
-      IF NOT FOUND THEN
-        -- not to be stored, or cleaned up between the two statements: the caller knows which
-        RETURN QUERY SELECT e.place, 'absent', e.answer, NULL::uuid;
-      ELSIF v_fingerprint <> e.fingerprint THEN
-        RETURN QUERY SELECT e.place, 'conflict', NULL::text, NULL::uuid;
-      ELSE
-        RETURN QUERY SELECT e.place, 'replay', v_answer, v_message;
-      END IF;
-    END IF;
-  END LOOP;
+      webhook_id uuid, place smallint, source text, type text, call_id text, assistant_id text, key text, fingerprint text, store boolean,
+      state text, name text, tool_call_id text, arguments text, answer text, suppressed_answer text, meter text, message_id uuid,
+      recipient text, body text, class text, priority smallint, encoding text, segments smallint, status text, sender_id uuid,
+      registration_id uuid, due_at timestamptz, expected_at timestamptz)
+    LEFT JOIN LATERAL (
+      SELECT true AS found FROM opt_outs AS o WHERE o.tenant_id = p_tenant AND o.recipient = x.recipient LIMIT 1) AS s ON true
+    WHERE x.store
+  ), claimed AS (
+    INSERT INTO processed_webhooks
+      (tenant_id, key, fingerprint, webhook_id, place, source, type, state, call_id, assistant_id, tool_call_id, name, arguments, answer,
+       message_id, received_at)
+    SELECT p_tenant, e.key, e.fingerprint, e.webhook_id, e.place, e.source, e.type, e.state, e.call_id, e.assistant_id, e.tool_call_id, e.name,
+           e.arguments, e.answer, e.message_id, v_now
+    FROM e ORDER BY e.key  -- in one order, so that two batches with the same keys cannot wait for each other in a ring
+    ON CONFLICT (tenant_id, key) DO NOTHING
+    RETURNING webhook_id, place
+  ), mine AS (
+    SELECT e.key_text, e.call_id, e.meter, e.message_id, e.recipient, e.body, e.class, e.priority, e.encoding, e.segments, e.status,
+           e.sender_id, e.registration_id, coalesce(e.due_at, v_now) AS due_at, coalesce(e.expected_at, v_now) AS expected_at
+    FROM claimed JOIN e ON e.webhook_id = claimed.webhook_id AND e.place = claimed.place
+  ), texts AS (
+    INSERT INTO messages
+      (tenant_id, id, recipient, body, class, priority, encoding, segments, status, sender_id, registration_id, call_id, due_at, expected_at,
+       created_at, updated_at)
+    SELECT p_tenant, m.message_id, m.recipient, m.body, m.class, m.priority, m.encoding, m.segments, m.status, m.sender_id, m.registration_id,
+           m.call_id, m.due_at, m.expected_at, v_now, v_now
+    FROM mine AS m WHERE m.message_id IS NOT NULL
+  ), arrived AS (
+    INSERT INTO control.arrivals (tenant_id, registration_id, due_at, segments)
+    SELECT p_tenant, m.registration_id, m.due_at, m.segments FROM mine AS m WHERE m.message_id IS NOT NULL
+  )
+  INSERT INTO usage_events (tenant_id, meter, source_id, quantity, occurred_at, recorded_at)
+  SELECT p_tenant, m.meter, 'effect:' || m.key_text, 1, v_now, v_now FROM mine AS m WHERE m.meter IS NOT NULL
+  ON CONFLICT (tenant_id, meter, source_id) DO NOTHING;
+
+  RETURN QUERY
+    SELECT x.n,
+           CASE WHEN p.webhook_id IS NULL THEN 'absent'  -- not to be stored, or cleaned up between the statements: the caller knows which
+                WHEN p.webhook_id = x.webhook_id AND p.place = x.place THEN 'new'
+                WHEN p.fingerprint = decode(x.fingerprint, 'hex') THEN 'replay'
+                ELSE 'conflict' END,
+           CASE WHEN p.webhook_id IS NULL THEN x.answer WHEN p.fingerprint = decode(x.fingerprint, 'hex') THEN p.answer END,
+           CASE WHEN p.fingerprint = decode(x.fingerprint, 'hex') THEN p.message_id END
+    FROM jsonb_to_recordset(p_effects) AS x(n integer, webhook_id uuid, place smallint, key text, fingerprint text, answer text)
+    LEFT JOIN LATERAL (
+      SELECT w.webhook_id, w.place, w.fingerprint, w.answer, w.message_id FROM processed_webhooks AS w
+      WHERE w.tenant_id = p_tenant AND w.key = decode(x.key, 'hex') LIMIT 1) AS p ON true;
 END $$;
 
 -- A report or a status of a call: the first one claims its key; what it says fills gaps of the call and the ledger, whose

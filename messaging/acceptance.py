@@ -1,0 +1,147 @@
+"""Deciding about a text before anything is stored: may it be sent, how many segments is it, when will it leave. No I/O."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from messaging import recipients, segments
+from runtime import clock
+from runtime.ids import uuid7
+from tenants.snapshot import SenderView, Snapshot
+from tenants.tiers import registration_step
+
+MOST_CHARACTERS = 1_600  # Twilio refuses longer bodies (error 21617)
+FARTHEST_SCHEDULE = timedelta(days=365)
+CLASSES = {"otp": 0, "transactional": 1, "marketing": 2}
+
+
+class BadText(ValueError):
+    """The text cannot be sent as asked: a JSON pointer and one sentence fit to be spoken. `final` when asking again cannot help."""
+
+    def __init__(self, pointer: str, sentence: str, *, final: bool = True) -> None:
+        super().__init__(sentence)
+        self.pointer = pointer
+        self.final = final
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedText:
+    """A message as it will be stored; `wait` is the expected time until it leaves, in seconds."""
+
+    id: UUID
+    recipient: str
+    body: str
+    message_class: str
+    encoding: str
+    segments: int
+    sender_id: UUID
+    registration_id: UUID
+    due_at: datetime | None
+    expected_at: datetime
+    wait: float
+
+    def as_effect(self) -> dict[str, object]:
+        """The message part of an effect, as the SQL function app.accept_v1 takes it."""
+        return {
+            "message_id": self.id,
+            "recipient": self.recipient,
+            "body": self.body,
+            "class": self.message_class,
+            "priority": CLASSES[self.message_class],
+            "encoding": self.encoding,
+            "segments": self.segments,
+            "status": "scheduled" if self.due_at else "queued",
+            "sender_id": self.sender_id,
+            "registration_id": self.registration_id,
+            "due_at": self.due_at,
+            "expected_at": self.expected_at,
+        }
+
+
+def accept_text(
+    tenant: Snapshot,
+    to: str,
+    body: str,
+    *,
+    message_class: str = "transactional",
+    send_at: datetime | None = None,
+    sender_id: UUID | None = None,
+) -> AcceptedText:
+    """Check a text against its sender's registration and tell when it will leave.
+
+    Raises:
+        BadText: it cannot be sent as asked.
+    """
+    sender = chosen_sender(tenant, sender_id)
+    check_body(body)
+    try:
+        recipient = recipients.parse(to, "US")
+    except recipients.BadNumber as error:
+        raise BadText("/to", str(error)) from error
+    check_destination(sender, recipient.region)
+    moment = clock.now()
+    due_at = checked_schedule(send_at, moment)
+    counted = segments.count(body)
+    wait = expected_wait(tenant, sender, counted.segments)
+    expected_at = max(due_at or moment, moment + timedelta(seconds=wait))
+    return AcceptedText(
+        id=uuid7(),
+        recipient=recipient.e164,
+        body=body,
+        message_class=message_class,
+        encoding=counted.encoding,
+        segments=counted.segments,
+        sender_id=sender.id,
+        registration_id=sender.registration_id,
+        due_at=due_at,
+        expected_at=expected_at,
+        wait=(expected_at - moment).total_seconds(),
+    )
+
+
+def chosen_sender(tenant: Snapshot, sender_id: UUID | None) -> SenderView:
+    """The sender that was named, or the default one."""
+    sender = tenant.default_sender if sender_id is None else tenant.sender(sender_id)
+    if sender is None and sender_id is not None:
+        raise BadText("/sender_id", "There is no such sender.")
+    if sender is None:
+        raise BadText("", "Texting is not set up yet: no sender is registered.", final=False)
+    return sender
+
+
+def check_body(body: str) -> None:
+    """A body Twilio takes: 1 to 1,600 characters, something visible, nothing that cannot travel."""
+    if not body.strip():
+        raise BadText("/body", "The text is empty; say what it should contain.")
+    if len(body) > MOST_CHARACTERS:
+        raise BadText("/body", f"The text has {len(body)} characters; at most {MOST_CHARACTERS:,} can be sent.")
+    if "\x00" in body:
+        raise BadText("/body", "The text holds a character that cannot be sent.")
+
+
+def check_destination(sender: SenderView, region: str) -> None:
+    """Whether the registration may text this country at all."""
+    facts = sender.tier_facts
+    if sender.segments_per_minute == 0 or not facts.sends_to(region):
+        raise BadText("/to", f"This sender may not text that country yet. {registration_step(facts)}")
+
+
+def checked_schedule(send_at: datetime | None, moment: datetime) -> datetime | None:
+    """The scheduled instant, none when it is now."""
+    if send_at is None:
+        return None
+    if send_at.tzinfo is None:
+        raise BadText("/send_at", "The time needs its offset from UTC, such as 2026-03-01T09:00:00-08:00.")
+    if send_at < moment - timedelta(minutes=1):
+        raise BadText("/send_at", f"That time is past; it is now {clock.rfc3339(moment)}.")
+    if send_at > moment + FARTHEST_SCHEDULE:
+        raise BadText("/send_at", "A text can be scheduled at most a year ahead.")
+    return send_at if send_at > moment else None
+
+
+def expected_wait(tenant: Snapshot, sender: SenderView, own_segments: int) -> float:
+    """Seconds until a text accepted now leaves: the pacer's next slot, then everything that waits before it."""
+    age = clock.monotonic() - tenant.taken_at
+    ahead = sender.queued_segments + tenant.accepted_since.get(sender.registration_id, 0)
+    tenant.accepted_since[sender.registration_id] = tenant.accepted_since.get(sender.registration_id, 0) + own_segments
+    return max(0.0, sender.paced_for - age) + ahead * 60 / sender.segments_per_minute

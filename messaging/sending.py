@@ -1,0 +1,186 @@
+"""One leased message: wait for its slot, call Twilio once, tell what happened. No database connection is held meanwhile."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any, assert_never
+from uuid import UUID
+
+from messaging.callback_urls import callback_url
+from messaging.outcomes import Accepted, Deferred, Outcome, Refused, Unknown
+from messaging.pacer import Pacer, PacerUnavailable
+from messaging.recorder import OutcomeRecorder, OutcomeRow
+from messaging.twilio_client import Credentials, Twilio
+from runtime import clock, metrics, sentry
+from runtime.crypto import Keyring, SealBroken
+from runtime.ids import TenantId
+from runtime.logs import log
+
+LATEST_SECONDS = 2.0  # a slot missed by more is lost: leaving now could meet the next ones
+FIRST_LOOK_SECONDS = 3.0  # an unknown message is asked about so soon; its callback usually comes earlier
+LONGEST_PAUSE_SECONDS = 60.0
+FULL_QUEUE_SECONDS = (30.0, 60.0)  # Twilio's queue of this sender is full (21611)
+REFUNDED = frozenset({"not_sent", "backpressure"})
+VALIDITY_SECONDS = {"otp": 600, "transactional": 14_400, "marketing": 14_400}  # a code is stale after minutes
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """A message that is this worker's to send."""
+
+    tenant: TenantId
+    id: UUID
+    registration_id: UUID
+    recipient: str
+    body: str
+    message_class: str
+    attempt: int
+    due_at: datetime
+    slug: str
+    tier: str
+    account_sid: str
+    auth_token_sealed: str | None
+    api_key_sid: str | None
+    api_key_secret_sealed: str | None
+    from_number: str | None
+    messaging_service_sid: str | None
+
+    @classmethod
+    def of(cls, record: Any) -> "Leased":
+        """From a row of app.lease_v1, whose columns stand in this order."""
+        tenant, message, registration, *rest = record.values()
+        return cls(TenantId(tenant), message, registration, *rest)
+
+    @property
+    def tags(self) -> sentry.TenantTags:
+        """Whose work it is."""
+        return sentry.TenantTags(str(self.tenant), self.slug, self.tier)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """When a message may leave, on this process's monotonic clock; the lease ends at `ends`."""
+
+    at: float
+    ends: float
+    reservation: str
+
+
+class Sending:
+    """What sends leased messages. `call_seconds`: how long a call to Twilio may take; `first_look`: when an unknown one is asked about."""
+
+    def __init__(
+        self,
+        twilio: Twilio,
+        pacer: Pacer,
+        recorder: OutcomeRecorder,
+        keyring: Keyring,
+        public_base: str,
+        *,
+        call_seconds: float,
+        first_look: float = FIRST_LOOK_SECONDS,
+    ) -> None:
+        self._twilio = twilio
+        self._pacer = pacer
+        self._recorder = recorder
+        self._keyring = keyring
+        self._public_base = public_base
+        self._call_seconds = call_seconds
+        self._first_look = first_look
+
+    async def send(self, message: Leased, slot: Slot) -> None:
+        """Send it in its slot and record the outcome. A crash on the way leaves the lease to end: then Twilio is asked."""
+        with sentry.isolated(message.tags, "send message"):
+            sentry.tag(**{"message.id": str(message.id)})
+            try:
+                await asyncio.sleep(slot.at - clock.monotonic())
+                outcome = await self._attempt(message, slot)
+                await self._record(message, slot, outcome)
+            except Exception as error:
+                log.exception("sending failed", message_id=str(message.id))
+                sentry.report(error)
+
+    async def _attempt(self, message: Leased, slot: Slot) -> Outcome:
+        """Call Twilio, if that can still be done within the slot and the lease."""
+        now = clock.monotonic()
+        if now > slot.at + LATEST_SECONDS or now + self._call_seconds > slot.ends:
+            return Deferred(None, "rate_signal", "retry_backoff", 0.0, "It missed its slot.")
+        try:
+            credentials = opened(message, self._keyring)
+        except SealBroken:
+            log.error("a sender's secrets do not open", account=message.account_sid)  # noqa: TRY400  the trace says no more
+            return Refused(0, "config", "stop_sender", "The sender's credentials could not be read.", "Register the sender again.")
+        callback = None
+        if self._public_base:
+            callback = callback_url(self._public_base, message.slug, self._keyring, message.tenant, message.id)
+        return await self._twilio.create_message(
+            credentials,
+            message.recipient,
+            message.body,
+            sender=message.messaging_service_sid or message.from_number or "",
+            status_callback=callback,
+            validity_period=VALIDITY_SECONDS[message.message_class],
+        )
+
+    async def _record(self, message: Leased, slot: Slot, outcome: Outcome) -> None:
+        row = outcome_row(message, outcome, self._first_look)
+        metrics.SENDS.labels(row.outcome).inc()
+        if row.outcome == "taken":
+            metrics.ACCEPT_TO_SEND.observe((clock.now() - message.due_at).total_seconds())
+        else:
+            log.info("not sent", outcome=row.outcome, code=row.code, detail=row.detail, message_id=str(message.id), attempt=message.attempt)
+        await self._recorder.record(row)
+        if isinstance(outcome, Deferred) and outcome.error_class in REFUNDED:
+            await self._refund(message, slot)
+
+    async def _refund(self, message: Leased, slot: Slot) -> None:
+        """It was proved not sent, so its slot is free again; without Redis the slot is lost, which is always allowed."""
+        try:
+            await self._pacer.refund(message.tenant, message.registration_id, slot.reservation)
+        except PacerUnavailable:
+            metrics.PACER_CLOSED.inc()
+
+
+def outcome_row(
+    message: Leased, outcome: Outcome, first_look: float = FIRST_LOOK_SECONDS, draw: Callable[[float, float], float] = random.uniform
+) -> OutcomeRow:
+    """The outcome as it is recorded."""
+    row = partial(OutcomeRow, message.tenant, message.id, message.attempt)
+    match outcome:
+        case Accepted():
+            return row("taken", sid=outcome.sid, twilio_status=outcome.status, segments=outcome.segments)
+        case Refused():
+            error_class = outcome.error_class if outcome.code else "sender"
+            return row("refused", code=outcome.code or None, error_class=error_class, detail=outcome.reason)
+        case Deferred():
+            seconds = pause(outcome, message.attempt, draw)
+            return row("deferred", code=outcome.code, error_class=outcome.error_class, detail=outcome.reason, seconds=seconds)
+        case Unknown():
+            return row("unknown", code=outcome.code, detail=outcome.why, seconds=first_look)
+        case unreachable:
+            assert_never(unreachable)
+
+
+def pause(outcome: Deferred, attempt: int, draw: Callable[[float, float], float]) -> float:
+    """Seconds until the next try: full jitter, doubling from two seconds, so that the first four tries fit in a minute."""
+    if outcome.retry_after == 0.0:
+        return 0.0
+    shortest, longest = (
+        FULL_QUEUE_SECONDS if outcome.error_class == "backpressure" else (0.0, min(LONGEST_PAUSE_SECONDS, 2.0 ** min(attempt, 10)))
+    )
+    return max(outcome.retry_after or 0.0, draw(shortest, longest))
+
+
+def opened(message: Leased, keyring: Keyring) -> Credentials:
+    """The credentials of the message's sender.
+
+    Raises:
+        SealBroken: they were sealed with a key that is no longer configured.
+    """
+    if message.api_key_sid and message.api_key_secret_sealed:
+        secret = keyring.open(message.api_key_secret_sealed, message.tenant, "senders.api_key_secret")
+        return Credentials(message.account_sid, message.api_key_sid, secret)
+    return Credentials.by_token(message.account_sid, keyring.open(message.auth_token_sealed or "", message.tenant, "senders.auth_token"))

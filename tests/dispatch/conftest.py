@@ -1,0 +1,121 @@
+"""A tenant that texts, a sandbox that takes the texts, workers to order: everything real, over sockets."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+from aiohttp import web
+
+from messaging.callback_urls import check_callback_token
+from messaging.dispatcher import Dispatcher, Measures
+from messaging.pacer import Pacer
+from messaging.receipts import record_receipt
+from messaging.reconcile import Reconciler, Rules
+from messaging.recorder import OutcomeRecorder
+from messaging.sending import Sending
+from messaging.twilio_client import Twilio
+from messaging.twilio_http import TwilioHttp
+from runtime.crypto import Keyring, new_master_key
+from runtime.database import Database
+from runtime.ids import TenantId
+from sandbox import serving
+from sandbox.twilio import TwilioSandbox
+from tenants.senders import SenderBook
+from tenants.snapshot import TenantBook
+from tests.dispatch.desk import BRISK, Desk, MakeDesk, MakeDispatcher
+
+CALL_SECONDS = 2.0
+
+
+@pytest.fixture(scope="session")
+def keyring() -> Keyring:
+    return Keyring.parse(new_master_key("test1"))
+
+
+@pytest.fixture
+async def twilio() -> AsyncIterator[TwilioSandbox]:
+    async with TwilioSandbox.running() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def make_desk(owner: "asyncpg.Connection[asyncpg.Record]", keyring: Keyring) -> MakeDesk:
+    async def make(per_minute: int = 13_500, tier: str = "standard_75_100", service: str | None = None) -> Desk:
+        tenant, registration, sender, account = TenantId(uuid4()), uuid4(), uuid4(), f"AC{uuid4().hex}"
+        slug, number = f"desk-{tenant.hex[:12]}", "+15005550006"
+        await owner.execute(
+            "INSERT INTO control.tenants (id, slug, name, timezone, plan) VALUES ($1, $2, 'Desk', 'UTC', 'standard')", tenant, slug
+        )
+        await owner.execute(
+            "INSERT INTO registrations (tenant_id, id, tier, tier_source, segments_per_minute) VALUES ($1, $2, $3, 'tenant', $4)",
+            tenant, registration, tier, per_minute,
+        )  # fmt: skip
+        await owner.execute(
+            "INSERT INTO senders (tenant_id, id, registration_id, account_sid, auth_token_sealed, from_number, messaging_service_sid, is_default)"
+            " VALUES ($1, $2, $3, $4, $5, $6, $7, true)",
+            tenant, sender, registration, account, keyring.seal("token of a desk", tenant, "senders.auth_token"), None if service else number, service,
+        )  # fmt: skip
+        return Desk(owner, tenant, slug, registration, sender, account, number)
+
+    return make
+
+
+@pytest.fixture
+async def desk(make_desk: MakeDesk) -> Desk:
+    return await make_desk()
+
+
+@pytest.fixture
+async def neighbour(make_desk: MakeDesk) -> Desk:
+    return await make_desk()
+
+
+@pytest.fixture
+async def callbacks(database: Database, keyring: Keyring) -> AsyncIterator[str]:
+    """Receives status callbacks as the API will: token, then the receipt, in the tenant's scope. Gives the public base URL."""
+
+    async def receive(request: web.Request) -> web.Response:
+        snapshot = await TenantBook(database).by_slug(request.match_info["slug"])
+        message = UUID(request.match_info["message"])
+        if snapshot is None or not check_callback_token(keyring, snapshot.id, message, request.query.get("s", "")):
+            return web.Response(status=403)
+        form = {name: str(value) for name, value in (await request.post()).items()}
+        async with database.tenant_scope(snapshot.id) as connection:
+            await record_receipt(connection, snapshot.id, message, form)
+        return web.Response(status=204)
+
+    app = web.Application()
+    app.router.add_post("/twilio/{slug}/status/{message}", receive)
+    async with serving.running(app) as url:
+        yield url
+
+
+@pytest.fixture
+async def make_dispatcher(database: Database, redis_url: str, twilio: TwilioSandbox, keyring: Keyring) -> AsyncIterator[MakeDispatcher]:
+    """Dispatchers of workers of their own; `public` is where callbacks go."""
+    async with AsyncExitStack() as stack:
+
+        async def make(*, public: str = "", measures: Measures = BRISK, redis: str = "", first_look: float = 0.1) -> Dispatcher:
+            pacer, worker = Pacer.at(redis or redis_url, quarantine=1.0), uuid4()
+            stack.push_async_callback(pacer.close)
+            http = await stack.enter_async_context(TwilioHttp(twilio.url, total=CALL_SECONDS))
+            sending = Sending(
+                Twilio(http), pacer, OutcomeRecorder(database, worker), keyring, public, call_seconds=CALL_SECONDS, first_look=first_look
+            )
+            return Dispatcher(database, pacer, sending, worker, measures)
+
+        yield make
+
+
+@pytest.fixture
+async def make_reconciler(database: Database, twilio: TwilioSandbox, keyring: Keyring) -> AsyncIterator[Callable[..., Reconciler]]:
+    """Reconcilers that wait no longer than a test can."""
+    async with TwilioHttp(twilio.url, total=CALL_SECONDS) as http:
+
+        def make(**rules: float) -> Reconciler:
+            patience = Rules(**{"every": 0.05, "claim": 1.0, "check": 0.1, "second_look": 0.3, "retry": 0.2, **rules})  # type: ignore[arg-type]
+            return Reconciler(database, Twilio(http), SenderBook(database, keyring), TenantBook(database), patience)
+
+        yield make
