@@ -51,15 +51,20 @@ bench-ingest: venv ## how many webhooks a second; the last line is one JSON obje
 kills: venv ## kills processes at random moments and counts effects
 	@exec $(PY) benchmarks/kills.py $(ARGS)
 
-k8s-check: venv ## manifests against schemas and our own assertions
-	@exec $(PY) k8s/check.py $(ARGS)
+k8s-check: .venv.k8s/.made ## manifests against schemas and our own assertions
+	@exec env -u PYTHONSAFEPATH .venv.k8s/bin/python -m k8s.check $(ARGS)
+
+.venv.k8s/.made: requirements/k8s.txt
+	"$(PYTHON)" -m venv .venv.k8s && .venv.k8s/bin/pip install --require-hashes -r requirements/k8s.txt && touch $@
 
 pins: ## the requirement files anew from their .in files (needs uv)
 	@command -v "$(UV)" >/dev/null || { echo "make pins needs uv: make pins UV=/path/to/uv" >&2; exit 1; }
-	cd requirements && for name in runtime dev; do \
+	cd requirements && for name in runtime dev k8s; do \
 	  "$(UV)" pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-emit-find-links \
 	    --custom-compile-command "make pins" $(ARGS) $$name.in -o $$name.txt || exit 1; done
+	cd k8s/image && "$(UV)" pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-emit-find-links \
+	  --custom-compile-command "make pins" $(ARGS) build.in -o build.txt
 
 clean: ## removes .venv and caches; data directories stay
-	rm -rf .venv .venv.log build *.egg-info .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv.k8s .venv.log build *.egg-info .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

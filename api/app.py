@@ -9,11 +9,11 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import SwaggerRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme, Tag
+from litestar.openapi.spec import Components, Reference, SecurityScheme, Tag
 
 from api.callers import admin_only, provide_caller, tenant_only
 from api.edge import Edge
-from api.problems import problem
+from api.problems import answer_problem
 from api.routes.admin import ControlAdmin, TenantAdmin
 from api.routes.assistants import AssistantRoutes
 from api.routes.health import live, metrics_page, ready
@@ -22,7 +22,7 @@ from api.routes.plans import PlanAdmin
 from api.routes.senders import SenderRoutes
 from api.routes.twilio import twilio_inbound, twilio_status
 from api.routes.usage import UsageRoutes
-from api.routes.vapi import vapi_webhook
+from api.routes.vapi import TEMPLATE, WebhookDoor, documented
 from api.routes.webhooks import CallRoutes, WebhookRoutes
 from api.wiring import wire
 from runtime.refusals import Refusal
@@ -82,25 +82,28 @@ def create_app(settings: Settings, schema: str) -> Litestar:
         security=[{"adminKey": []}],
     )
     health = [live, ready] if settings.metrics_port else [live, ready, metrics_page]
-    return Litestar(
-        route_handlers=[vapi_webhook, twilio_status, twilio_inbound, tenant_routes, admin_routes, *health],
+    app = Litestar(
+        route_handlers=[twilio_status, twilio_inbound, tenant_routes, admin_routes, *health],
         lifespan=[wired],
-        exception_handlers={HTTPException: problem, Exception: problem},
+        exception_handlers={HTTPException: answer_problem, Exception: answer_problem},
         request_max_body_size=LARGEST_BODY,
         openapi_config=openapi(),
         logging_config=None,
         debug=False,
     )
+    paths = app.openapi_schema.paths or {}
+    app.openapi_schema.paths = {TEMPLATE: documented(), **paths}
+    return app
 
 
 def create_edge(settings: Settings, schema: str) -> Edge:
     """What a server runs: the application inside its outermost layer."""
-    return Edge(create_app(settings, schema))
+    return Edge(WebhookDoor(create_app(settings, schema)))
 
 
 def openapi() -> OpenAPIConfig:
     """The document at /schema/openapi.json and its page at /schema."""
-    bearer = {name: SecurityScheme(type="http", scheme="bearer", description=what) for name, what in KEYS.items()}
+    bearer: dict[str, SecurityScheme | Reference] = {name: SecurityScheme(type="http", scheme="bearer", description=what) for name, what in KEYS.items()}
     return OpenAPIConfig(
         title="Trunkline",
         version="1",

@@ -70,7 +70,7 @@ async def tenant_only(connection: Connection, _: BaseRouteHandler) -> None:
         own = await wiring.tenants.by_id(holder.tenant) if holder else None
         if holder is None or own is None:
             raise Unauthorized
-        needed = "read" if connection.scope["method"] in READING else "write"
+        needed = "read" if connection.scope.get("method") in READING else "write"
         if needed not in holder.scopes:
             raise Forbidden(f"This key lacks the scope {needed}.")
         caller = Caller(f"key:{holder.key_id}", own)

@@ -9,10 +9,10 @@ from uuid import uuid4
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.problems import REQUEST_ID
 from runtime import metrics, sentry
 from runtime.sentry import TenantTags
 
-REQUEST_ID = "request_id"
 UNRESOLVED = TenantTags()
 
 

@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
+import msgspec
 from litestar import Controller, delete, get, patch, post
 from litestar.datastructures import State
 from litestar.di import NamedDependency
@@ -31,7 +32,7 @@ Grace = Annotated[int, Meta(ge=0, le=604_800, description="How long the old secr
 DAY = 86_400
 
 
-class AuthRequest(Body, frozen=True):
+class AuthRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How Vapi proves itself."""
 
     mode: Literal["bearer", "hmac"] = "bearer"

@@ -79,7 +79,10 @@ class MessageRoutes(Controller):
     async def _claim(self, wiring: Wiring, caller: Caller, key: bytes, fingerprint: bytes, text: AcceptedText) -> Response[Queued]:
         queued = Queued(text.id, "scheduled" if text.due_at else "queued", text.segments, clock.rfc3339(text.expected_at))
         effect = Effect(
+            webhook_id=uuid7(),
             place=0,
+            source="api",
+            type=OPERATION,
             key=key.hex(),
             fingerprint=fingerprint.hex(),
             answer=msgspec.json.encode(queued).decode(),
@@ -87,7 +90,7 @@ class MessageRoutes(Controller):
             name=OPERATION,
             message=text.as_effect(),
         )
-        (claimed,) = await wiring.claims.accept(caller.tenant.id, uuid7(), "api", OPERATION, None, None, [effect])
+        (claimed,) = await wiring.claims.accept(caller.tenant.id, [effect])
         if claimed.outcome == "conflict":
             raise Unprocessable("This Idempotency-Key was used before with another body.")
         if claimed.answer is None:

@@ -131,7 +131,7 @@ async def sender_limits(wiring: Wiring, caller: Caller, sender: SenderView) -> S
         row = (await connection.execute(query)).one_or_none()
     state = await wiring.pacer.peek(tenant.id, sender.registration_id, sender.segments_per_minute)
     segments, messages, hold = (row.queued_segments, row.queued_messages, row.hold_reason) if row else (0, 0, None)
-    drain = state.next_free + segments * 60 / sender.segments_per_minute if sender.segments_per_minute else 0.0
+    drain = state.next_in + segments * 60 / sender.segments_per_minute if sender.segments_per_minute else 0.0
     cap = next((each.segments for each in sender.tier_facts.day_caps if each.enforced), None)
     return SenderLimits(
         sender_id=sender.id,

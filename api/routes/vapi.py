@@ -1,35 +1,152 @@
-"""Where Vapi posts: `/vapi-webhook/{tenant_slug}`."""
+"""Where Vapi posts: `/vapi-webhook/{tenant_slug}`, in front of the framework.
 
-from litestar import Request, Response, post
-from litestar.datastructures import State
-from litestar.params import FromPath
+This one address decides how many webhooks a core carries, and the framework's way to it costs as much as all of our own
+(docs/decisions/0011). So it is plain ASGI, and its documentation is written by hand.
+"""
 
+from litestar import Litestar
+from litestar.enums import ScopeType
+from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, Operation, Parameter, PathItem, Reference, RequestBody, Schema
+from litestar.openapi.spec.enums import OpenAPIType
+from litestar.types import HTTPScope, Receive, Scope, Send
+
+from api.problems import MEDIA_TYPE, REQUEST_ID, problem_of
 from api.wiring import wiring_of
 from runtime import clock, metrics, sentry
+from runtime.refusals import NotFound, Refusal, TooLarge
+from webhooks.ingest import Answer
 
+PREFIX = "/vapi-webhook/"
+TEMPLATE = "/vapi-webhook/{tenant_slug}"
 LARGEST_BODY = 5_000_000
-JSON = "application/json"
+JSON = b"application/json"
 
 
-@post(
-    "/vapi-webhook/{tenant_slug:str}",
-    status_code=200,
-    request_max_body_size=LARGEST_BODY,
-    tags=["Vapi"],
-    summary="A server message of Vapi",
-    description=(
-        "The body is Vapi's envelope `{\"message\": {…}}`. The credential is the assistant's secret, as `Authorization: Bearer …` or in "
-        "`X-Vapi-Secret`. Tool calls are answered with one result per call, in order; a repeated delivery gets the stored answer and the "
-        "header `Idempotent-Replayed: true`. Informational types are answered `{}`."
-    ),
-    security=[{"webhookSecret": []}],
+class MethodNotAllowed(Refusal):
+    """Only POST: 405."""
+
+    status = 405
+
+
+class Disconnected(Exception):
+    """Whoever asked went away before the body was whole; there is nobody to answer."""
+
+
+class WebhookDoor:
+    """ASGI in, ASGI out: webhooks are handled here, everything else goes on to the application."""
+
+    def __init__(self, app: Litestar) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102  the ASGI signature
+        if scope["type"] != ScopeType.HTTP or not scope["path"].startswith(PREFIX):
+            await self.app(scope, receive, send)
+            return
+        began = clock.monotonic()
+        sentry.transaction("POST " + TEMPLATE)
+        try:
+            answer = await self.answer(scope, receive)
+        except Disconnected:
+            return
+        except Exception as error:  # noqa: BLE001  each gets its problem document; bugs are reported there
+            problem = problem_of(error)
+            body = problem.document(scope["state"].get(REQUEST_ID, ""))
+            await respond(send, problem.status, MEDIA_TYPE.encode(), body, dict(problem.headers))
+        else:
+            await respond(send, 200, JSON, answer.body, {"Idempotent-Replayed": "true"} if answer.replayed else {})
+        metrics.WEBHOOK_SECONDS.observe(clock.monotonic() - began)
+
+    async def answer(self, scope: HTTPScope, receive: Receive) -> Answer:
+        """Authenticate by the headers, then read the body, then do what it asks for, once.
+
+        Raises:
+            Refusal: in the order 404, 405, 401, 413, then whatever `Ingest.handle` refuses.
+        """
+        slug = scope["path"][len(PREFIX) :]
+        if not slug or "/" in slug:
+            raise NotFound("address")
+        if scope["method"] != "POST":
+            raise MethodNotAllowed("This address takes POST only.", headers={"Allow": "POST"})
+        headers = dict(scope["headers"])
+        ingest = wiring_of(self.app.state).ingest
+        tenant = await ingest.authenticate(slug, text(headers.get(b"authorization")), text(headers.get(b"x-vapi-secret")))
+        return await ingest.handle(tenant, await body_of(headers, receive))
+
+
+def text(header: bytes | None) -> str | None:
+    """A header as text."""
+    return None if header is None else header.decode("latin-1")
+
+
+async def body_of(headers: dict[bytes, bytes], receive: Receive) -> bytes:
+    """The whole body, at most `LARGEST_BODY` bytes.
+
+    Raises:
+        TooLarge: more, by its own word or in fact. Disconnected: the sender went away.
+    """
+    declared = headers.get(b"content-length", b"0")
+    if declared.isdigit() and int(declared) > LARGEST_BODY:
+        raise TooLarge(f"The body is over {LARGEST_BODY:,} bytes.")
+    chunks, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        chunk: bytes = message.get("body", b"")  # type: ignore[assignment]  # an http.request message
+        size += len(chunk)
+        if size > LARGEST_BODY:
+            raise TooLarge(f"The body is over {LARGEST_BODY:,} bytes.")
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def respond(send: Send, status: int, media_type: bytes, body: bytes, headers: dict[str, str]) -> None:
+    """Send a whole answer."""
+    raw = [(b"content-type", media_type), (b"content-length", str(len(body)).encode())]
+    raw += [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": raw})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+DESCRIPTION = (
+    'The body is Vapi\'s envelope `{"message": {…}}`. The credential is the assistant\'s secret, as `Authorization: Bearer …` or in '
+    "`X-Vapi-Secret`. Tool calls are answered with one result per call, in order; a repeated delivery gets the stored answer and the "
+    "header `Idempotent-Replayed: true`. Informational types are answered `{}`."
 )
-async def vapi_webhook(request: Request[object, object, State], tenant_slug: FromPath[str]) -> Response[bytes]:
-    """Authenticate by the headers, then read the body, then do what it asks for, once."""
-    began = clock.monotonic()
-    sentry.transaction("POST /vapi-webhook/{tenant_slug}")
-    ingest = wiring_of(request.app.state).ingest
-    tenant = await ingest.authenticate(tenant_slug, request.headers.get("authorization"), request.headers.get("x-vapi-secret"))
-    answer = await ingest.handle(tenant, await request.body())
-    metrics.WEBHOOK_SECONDS.observe(clock.monotonic() - began)
-    return Response(answer.body, media_type=JSON, headers={"Idempotent-Replayed": "true"} if answer.replayed else None)
+EXAMPLE = {
+    "message": {
+        "type": "tool-calls",
+        "call": {"id": "019ae386-b29f-7eb0-a4ff-e40335e0c44e"},
+        "customer": {"number": "+12135550123"},
+        "toolCallList": [{"id": "call_1", "type": "function", "function": {"name": "send_sms", "arguments": {"body": "See you at three."}}}],
+    }
+}
+ANSWER = {"results": [{"toolCallId": "call_1", "name": "send_sms", "result": "Queued, leaves in about 4 s."}]}
+REFUSED = {
+    "400": "Not JSON, or not an envelope.",
+    "401": "Bad or missing credential, or unknown tenant.",
+    "403": "Another tenant's assistant.",
+    "413": "Over 5 MB.",
+    "422": "A voice-request.",
+    "503": "Nothing was stored; send it again.",
+}
+
+
+def documented() -> PathItem:
+    """What the OpenAPI document says of this address."""
+    anything = Schema(type=OpenAPIType.OBJECT)
+    answers: dict[str, OpenAPIResponse | Reference] = {"200": OpenAPIResponse("The answer.", content={"application/json": OpenAPIMediaType(anything, example=ANSWER)})}
+    answers |= {status: OpenAPIResponse(what, content={MEDIA_TYPE: OpenAPIMediaType(anything)}) for status, what in REFUSED.items()}
+    return PathItem(
+        post=Operation(
+            tags=["Vapi"],
+            operation_id="VapiWebhook",
+            summary="A server message of Vapi",
+            description=DESCRIPTION,
+            parameters=[Parameter("tenant_slug", "path", required=True, schema=Schema(type=OpenAPIType.STRING))],
+            request_body=RequestBody({"application/json": OpenAPIMediaType(anything, example=EXAMPLE)}, required=True),
+            responses=answers,
+            security=[{"webhookSecret": []}],
+        )
+    )
