@@ -103,7 +103,9 @@ def create_edge(settings: Settings, schema: str) -> Edge:
 
 def openapi() -> OpenAPIConfig:
     """The document at /schema/openapi.json and its page at /schema."""
-    bearer: dict[str, SecurityScheme | Reference] = {name: SecurityScheme(type="http", scheme="bearer", description=what) for name, what in KEYS.items()}
+    bearer: dict[str, SecurityScheme | Reference] = {
+        name: SecurityScheme(type="http", scheme="bearer", description=what) for name, what in KEYS.items()
+    }
     return OpenAPIConfig(
         title="Trunkline",
         version="1",

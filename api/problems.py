@@ -31,7 +31,11 @@ TITLES = {
     500: "Internal error",
     503: "Unavailable",
 }
-DETAILS = {404: "There is nothing at this address.", 405: "This address does not take this method.", 413: "The body is over this address's limit."}
+DETAILS = {
+    404: "There is nothing at this address.",
+    405: "This address does not take this method.",
+    413: "The body is over this address's limit.",
+}
 
 
 class Place(msgspec.Struct):

@@ -15,6 +15,7 @@ from uuid import UUID
 
 import msgspec
 
+from messaging.day_counts import day_count
 from messaging.pacer import Grant, Pacer, PacerUnavailable
 from messaging.sending import Leased, Sending, Slot
 from runtime import clock, metrics, sentry
@@ -118,7 +119,8 @@ class Dispatcher:
         while found := await self._pick_and_begin():
             picked += sum(len(pick.messages) for pick in found)
             while self._rounds:
-                await asyncio.sleep(self._measures.look / 10)
+                self.woken.clear()  # set at the end of each round
+                await self.woken.wait()
         await self.finish()
         return picked
 
@@ -128,7 +130,9 @@ class Dispatcher:
             await asyncio.wait(set(self._tasks))
 
     def _may_look(self) -> bool:
-        return self._rounds < self._measures.rounds and self.in_flight < self._measures.in_flight and clock.monotonic() >= self._closed_until
+        return (
+            self._rounds < self._measures.rounds and self.in_flight < self._measures.in_flight and clock.monotonic() >= self._closed_until
+        )
 
     async def _rest(self, stopping: asyncio.Event) -> None:
         """Until woken or told to stop, at most until the next look."""
@@ -189,7 +193,7 @@ class Dispatcher:
                 for message in leased:
                     begun[message.tenant] += 1
                     self._start(self._fly(message, slots[message.id]))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  one round's bug must not end the dispatcher
                 log.exception("a round failed")
                 sentry.report(error)
             finally:
@@ -225,7 +229,14 @@ class Dispatcher:
         try:
             async with self._asking:
                 segments = [count for _, count in asked]
-                grant = await self._pacer.reserve(pick.tenant, pick.registration_id, pick.per_minute, segments, horizon=measures.horizon)
+                grant = await self._pacer.reserve(
+                    pick.tenant,
+                    pick.registration_id,
+                    pick.per_minute,
+                    segments,
+                    horizon=measures.horizon,
+                    day_caps=[day_count(pick.registration_id)],
+                )
         except PacerUnavailable:
             metrics.PACER_CLOSED.inc()
             if clock.monotonic() >= self._closed_until:
@@ -250,9 +261,9 @@ class Dispatcher:
         try:
             return [Leased.of(record) for record in await self._database.call_for_many(LEASE, self._worker, document, lease, check)]
         except Exception as error:
+            await self._give_back(document)
             if passing_condition(error) is None:
                 raise
-            await self._give_back(document)
             return []
 
     async def _give_back(self, document: str) -> None:

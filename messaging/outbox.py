@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, case, insert, select, update
+from sqlalchemy import ColumnElement, Select, and_, case, insert, literal, select, update
 from sqlalchemy import func as f
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -94,7 +94,7 @@ async def list_messages(
 def with_status(status: str) -> list[ColumnElement[bool]]:
     """The rows that are shown with a status; on the stored one first, which the indexes know."""
     if status in ("queued", "held"):
-        return [messages.c.status.in_(["queued"] if status == "queued" else ["queued", "held"]), status == SHOWN]
+        return [messages.c.status.in_(["queued", "held"]), literal(status) == SHOWN]
     return [messages.c.status == status]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CursorResult, func, insert, select, text, update
+from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -63,7 +63,7 @@ async def receive(connection: AsyncConnection, tenant: TenantId, message_id: UUI
     event = {"tenant_id": tenant, "message_id": message_id, "at": func.app.now(), "status": status}
     detail = " ".join(filter(None, [sid, reported, f"error {code}" if code else None]))
     stored = upsert(message_events).values({**event, "detail": detail, "receipt": f"{sid}:{reported}"}).on_conflict_do_nothing()
-    if changed(await connection.execute(stored)) == 0:
+    if (await connection.execute(stored)).rowcount == 0:
         return "repeated"
     if ours and row["twilio_sid"] != sid:
         await connection.execute(CLAIM_SID, {"tenant": tenant, "message": message_id, "sid": sid})
@@ -125,7 +125,7 @@ async def record_inbound(connection: AsyncConnection, tenant: TenantId, form: Ma
         return "ignored"
     source, segments = f"inbound:{sid}", whole_number(form.get("NumSegments")) or 1
     counted = await connection.execute(COUNT_INBOUND, {"tenant": tenant, "source": source, "segments": segments})
-    if changed(counted) == 0:
+    if counted.rowcount == 0:
         return "repeated"
     said = (form.get("OptOutType") or "").lower() or consent_words.meaning(form.get("Body", ""))
     if said == "stop":
@@ -139,8 +139,3 @@ async def opt_out(connection: AsyncConnection, tenant: TenantId, recipient: str,
     """Text this person no more; said twice is said once."""
     values = {"tenant_id": tenant, "recipient": recipient, "source": source, "created_at": func.app.now()}
     await connection.execute(upsert(opt_outs).values(values).on_conflict_do_nothing())
-
-
-def changed(result: "CursorResult[Any] | Any") -> int:
-    """How many rows a statement wrote."""
-    return int(result.rowcount)

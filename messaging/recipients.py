@@ -11,6 +11,7 @@ from phonenumbers import PhoneNumber, ValidationResult
 _REGIONS: dict[str, list[int]] = json.loads((Path(__file__).parent / "area_codes.json").read_text("utf-8"))["regions"]
 _REGION_OF_AREA = {str(area): region for region, areas in _REGIONS.items() for area in areas}
 _NANP = re.compile(r"[2-9](?!11)[0-8]\d[2-9]\d{6}")  # area code, exchange, line; x11 are services, x9x is kept for expansion
+_E164_NANP = re.compile(r"\+1([0-9]{10})")
 _LONGEST_INPUT = 40
 
 
@@ -32,6 +33,8 @@ def parse(raw: str, default_region: str | None) -> Recipient:
     Numbers that could exist pass, assigned or not (so the fictional 555-01xx do): Twilio knows better and says so (21211).
     Raises BadNumber.
     """
+    if plain := _E164_NANP.fullmatch(raw):  # the usual form, without the library's general reader
+        return Recipient(raw, _north_american_region(plain[1]))
     number = _read(raw, default_region)
     national = phonenumbers.national_significant_number(number)
     if number.country_code == 1:

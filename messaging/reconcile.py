@@ -104,7 +104,9 @@ class Reconciler:
     async def look_once(self) -> int:
         """Ask about every message that is due for it; gives how many were."""
         rules = self._rules
-        found = await self._database.call_for_many(TAKE, rules.registrations, timedelta(seconds=rules.claim), timedelta(seconds=rules.check))
+        found = await self._database.call_for_many(
+            TAKE, rules.registrations, timedelta(seconds=rules.claim), timedelta(seconds=rules.check)
+        )
         doubtful = [Doubtful.of(record) for record in found]
         await asyncio.gather(*map(self._settle, doubtful))
         return len(doubtful)
@@ -117,7 +119,7 @@ class Reconciler:
                 try:
                     verdict = await self._look(one)
                     await self._record(one, verdict)
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001  one message's trouble must not end the others' looks
                     log.warning("an unknown message was not settled", message_id=str(one.id), error=type(error).__name__)
                     if passing_condition(error) is None:
                         sentry.report(error)

@@ -5,7 +5,6 @@ While nothing is being written an outcome goes at once; what becomes ready meanw
 
 import asyncio
 from contextvars import Context
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -66,7 +65,7 @@ class OutcomeRecorder:
     async def _write(self, batch: list[Waiting]) -> None:
         try:
             recorded = await self._persistently([row for row, _ in batch])
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  whoever waits must get an answer
             if len(batch) > 1:  # one of them is at fault: the others must not suffer
                 for one in batch:
                     await self._write([one])

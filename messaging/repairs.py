@@ -16,10 +16,10 @@ async def repair_schedule(database: Database, grace: timedelta = GRACE) -> int:
     """Walk every registration that ever had work, once; gives how many flags were mended."""
     mended, after = 0, (START, START)
     while True:
-        [(tenant, registration, found)] = await database.call_for_many(REPAIR, *after, STEP, grace)
+        tenant, registration, found = (await database.call_for_many(REPAIR, *after, STEP, grace))[0]
         mended += found
         if tenant is None:
-            return mended
+            return int(mended)
         after = (tenant, registration)
 
 

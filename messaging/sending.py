@@ -99,7 +99,7 @@ class Sending:
                 await asyncio.sleep(slot.at - clock.monotonic())
                 outcome = await self._attempt(message, slot)
                 await self._record(message, slot, outcome)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  one message's bug must not end the others
                 log.exception("sending failed", message_id=str(message.id))
                 sentry.report(error)
 
@@ -111,7 +111,7 @@ class Sending:
         try:
             credentials = opened(message, self._keyring)
         except SealBroken:
-            log.error("a sender's secrets do not open", account=message.account_sid)  # noqa: TRY400  the trace says no more
+            log.error("a sender's secrets do not open", account=message.account_sid)
             return Refused(0, "config", "stop_sender", "The sender's credentials could not be read.", "Register the sender again.")
         callback = None
         if self._public_base:

@@ -1,14 +1,22 @@
 """Migrations by program: up to the newest, or down to a revision."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
+from migrations.refusal import MigrationRefused
 from runtime.database import with_driver
 
 ROOM = Path(__file__).parent
+UNCHANGED = "Nothing was changed; run the migration again"
+SENTENCES = {  # by SQLSTATE: what an operator meets, and need not read a trace for
+    "55P03": f"A table that the migration needs was locked by somebody for too long. {UNCHANGED} when long transactions have ended.",
+    "57014": f"A statement of the migration took too long or was cancelled. {UNCHANGED} at a quieter time.",
+}
 
 
 def configuration(owner_url: str, app_role: str) -> Config:
@@ -25,15 +33,36 @@ def upgrade(owner_url: str, app_role: str, app_password: str | None = None, revi
     """Bring the schema up; safe to run twice and at once.
 
     `app_role` is the role of the application's address; it is created with `app_password` where it is missing.
+
+    Raises:
+        MigrationRefused: a lock was not granted in time, or the application's role is too strong; nothing was changed.
     """
     config = configuration(owner_url, app_role)
     config.attributes["app_password"] = app_password
-    command.upgrade(config, revision)
+    with in_a_sentence():
+        command.upgrade(config, revision)
 
 
 def downgrade(owner_url: str, app_role: str, revision: str) -> None:
-    """Take the schema back to a revision ("base" empties it)."""
-    command.downgrade(configuration(owner_url, app_role), revision)
+    """Take the schema back to a revision ("base" empties it).
+
+    Raises:
+        MigrationRefused: a lock was not granted in time; nothing was changed.
+    """
+    with in_a_sentence():
+        command.downgrade(configuration(owner_url, app_role), revision)
+
+
+@contextmanager
+def in_a_sentence() -> Iterator[None]:
+    """What the database refused for a reason that passes, as a sentence."""
+    try:
+        yield
+    except Exception as error:
+        state = getattr(getattr(error, "driver_exception", error), "sqlstate", None)
+        if state in SENTENCES:
+            raise MigrationRefused(SENTENCES[state]) from error
+        raise
 
 
 def newest() -> str:

@@ -9,7 +9,7 @@ import binascii
 import hashlib
 import hmac
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
@@ -29,8 +29,8 @@ class Key:
     """One master key and what is derived from it."""
 
     id: str
-    cipher: AESGCM
-    pepper: bytes
+    cipher: AESGCM = field(repr=False)
+    pepper: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +51,15 @@ class Keyring:
             key_id, _, encoded = entry.partition(":")
             try:
                 material = base64.b64decode(encoded, validate=True)
-            except binascii.Error:
+            except ValueError:  # binascii.Error, or characters outside ASCII
                 material = b""
             if not key_id.isalnum() or len(material) != KEY_BYTES:
                 raise ValueError("should be id:base64 of 32 random bytes, several joined by commas, newest first.")
             keys.append(Key(key_id, AESGCM(derive(material, b"seal")), derive(material, b"pepper")))
         if not keys:
             raise ValueError("holds no key.")
+        if len({key.id for key in keys}) < len(keys):
+            raise ValueError("names two keys alike; each needs an id of its own.")
         return cls(tuple(keys))
 
     def seal(self, plain: str, tenant: UUID, column: str) -> str:

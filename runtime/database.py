@@ -4,6 +4,8 @@ Row security is the wall; `tenant_scope` is the door. Its setting lives in the t
 pooled connection never carries one tenant into the next transaction.
 """
 
+import errno
+import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -14,6 +16,7 @@ from uuid import UUID
 import asyncpg
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from runtime.ids import TenantId
@@ -30,12 +33,16 @@ class Database:
 
     engine: AsyncEngine
     pool: "asyncpg.Pool[asyncpg.Record]"
-    shares: Shares
+    shares: Shares  # of the fast lane
+    ordinary_shares: Shares  # of the engine; a task never enters the scope of the tenant it is in already
 
     @asynccontextmanager
     async def tenant_scope(self, tenant: TenantId) -> AsyncIterator[AsyncConnection]:
-        """A transaction that sees and writes this tenant's rows only; commits at the end, rolls back on an exception."""
-        async with self.engine.begin() as connection:  # unscoped: this is where the scope is entered
+        """A transaction that sees and writes this tenant's rows only; commits at the end, rolls back on an exception.
+
+        A tenant uses at most its share of the connections; whoever waits for a place holds none.
+        """
+        async with self.ordinary_shares.of(tenant), self.engine.begin() as connection:  # unscoped: this is where the scope is entered
             await self.enter(connection, tenant)
             yield connection
 
@@ -75,18 +82,29 @@ async def open_database(url: str, connections: int = 16) -> Database:
         OSError, asyncpg.PostgresError: the database cannot be reached or refuses the role.
     """
     fast = max(4, connections // 2)
+    ordinary = max(4, connections - fast)
     engine = create_async_engine(
         with_driver(url),
-        pool_size=max(4, connections - fast),
+        pool_size=ordinary,
         max_overflow=0,
         pool_timeout=WAIT_SECONDS,
         pool_pre_ping=True,
         connect_args={"timeout": CONNECT_SECONDS, "command_timeout": WAIT_SECONDS},
     )
     pool = await asyncpg.create_pool(
-        plain(url), min_size=2, max_size=fast, timeout=CONNECT_SECONDS, command_timeout=WAIT_SECONDS, max_inactive_connection_lifetime=60
+        plain(url),
+        min_size=2,
+        max_size=fast,
+        timeout=CONNECT_SECONDS,
+        command_timeout=WAIT_SECONDS,
+        max_inactive_connection_lifetime=60,
+        reset=nothing_to_reset,
     )
-    return Database(engine, pool, Shares(max(1, fast // 4)))
+    return Database(engine, pool, Shares(max(1, fast // 4)), Shares(max(1, ordinary // 4)))
+
+
+async def nothing_to_reset(_connection: object) -> None:
+    """What the fast lane sets lives in its transaction; the driver's own clean-up would be a second round trip for every one."""
 
 
 def with_driver(url: str) -> str:
@@ -118,16 +136,34 @@ PASSING_STATES = {
 }
 
 
+UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN}
+
+
 def passing_condition(error: BaseException) -> str | None:
     """The name of a storage condition that a retry outlives, or None: then it is a bug and somebody is told."""
     driver = getattr(error, "driver_exception", error)
     state = getattr(driver, "sqlstate", None)
-    if state in PASSING_STATES:
-        return PASSING_STATES[state]
-    if isinstance(state, str) and state.startswith("08"):
+    if isinstance(state, str):
+        return "connection_lost" if state.startswith("08") else PASSING_STATES.get(state)
+    if getattr(error, "connection_invalidated", False) or closed_under_us(driver):
         return "connection_lost"
-    if getattr(error, "connection_invalidated", False) or isinstance(driver, asyncpg.InterfaceError | asyncpg.ConnectionDoesNotExistError):
-        return "connection_lost"
-    if isinstance(error, ConnectionError | TimeoutError | ssl.SSLError):
-        return "unreachable"
-    return None
+    if isinstance(error, PoolTimeout):
+        return "connections_exhausted"
+    return "unreachable" if isinstance(driver, OSError) and unreachable(driver) else None
+
+
+def closed_under_us(error: BaseException) -> bool:
+    """Whether asyncpg found its connection or pool closed; its other interface errors are wrong uses of it, ours to mend."""
+    if isinstance(error, asyncpg.InternalClientError):
+        return True  # a backend that was terminated just as its connection was taken out again
+    return isinstance(error, asyncpg.InterfaceError) and not isinstance(error, ValueError) and "clos" in str(error)
+
+
+def unreachable(error: OSError) -> bool:
+    """Whether a server could not be reached or did not answer in time; a missing file of ours is something else."""
+    if isinstance(error, ConnectionError | TimeoutError | ssl.SSLError | socket.gaierror):
+        return True
+    if isinstance(error, FileNotFoundError):
+        return error.filename is None  # a unix socket that is not there; opening a file names it
+    several = error.errno is None and str(error).startswith("Multiple exceptions")  # how asyncio tells that every address of a host refused
+    return several or error.errno in UNREACHABLE

@@ -21,7 +21,7 @@ class FreshCache(Generic[Key, Value]):
     def __init__(self, load: Callable[[Key], Awaitable[Value]]) -> None:
         self._load = load
         self._entries: OrderedDict[Key, tuple[float, Value]] = OrderedDict()
-        self._loading: dict[Key, asyncio.Task[Value]] = {}
+        self._loading: dict[Key, tuple[float, asyncio.Task[Value]]] = {}
 
     async def get(self, key: Key) -> Value:
         """The value, at most `OLDEST_SECONDS` old; raises whatever loading raises."""
@@ -31,30 +31,31 @@ class FreshCache(Generic[Key, Value]):
             if age >= REFRESH_SECONDS and key not in self._loading:
                 self._start(key)
             return found[1]
-        task = self._loading.get(key) or self._start(key)
+        asked, task = self._loading.get(key) or self._start(key)
+        if clock.monotonic() - asked >= OLDEST_SECONDS:  # a slow load: its answer would be too old for whoever asks only now
+            asked, task = self._start(key)
         return await asyncio.shield(task)
 
     def forget(self, key: Key) -> None:
-        """Load anew at the next use: this process changed it."""
+        """Load anew at the next use: this process changed it. A load that began before the change answers only who waits for it."""
         self._entries.pop(key, None)
+        self._loading.pop(key, None)
 
-    def _start(self, key: Key) -> "asyncio.Task[Value]":
-        task = asyncio.ensure_future(self._fill(key))
-        self._loading[key] = task
-        task.add_done_callback(lambda done: self._loaded(key, done))
-        return task
-
-    async def _fill(self, key: Key) -> Value:
+    def _start(self, key: Key) -> "tuple[float, asyncio.Task[Value]]":
         asked = clock.monotonic()  # the answer is as old as the question
-        value = await self._load(key)
-        self._entries[key] = (asked, value)
-        self._entries.move_to_end(key)
-        while len(self._entries) > MOST_ENTRIES:
-            self._entries.popitem(last=False)
-        return value
+        task = asyncio.ensure_future(self._load(key))
+        self._loading[key] = (asked, task)
+        task.add_done_callback(lambda done: self._loaded(key, asked, done))
+        return asked, task
 
-    def _loaded(self, key: Key, task: "asyncio.Task[Value]") -> None:
-        if self._loading.get(key) is task:
+    def _loaded(self, key: Key, asked: float, task: "asyncio.Task[Value]") -> None:
+        current = self._loading.get(key) == (asked, task)
+        if current:
             del self._loading[key]
-        if not task.cancelled():
-            task.exception()  # whoever waits has it; a refresh that failed is tried again at the next use
+        if task.cancelled() or task.exception() is not None:
+            return  # whoever waits has the error; a refresh that failed is tried again at the next use
+        if current:
+            self._entries[key] = (asked, task.result())
+            self._entries.move_to_end(key)
+            while len(self._entries) > MOST_ENTRIES:
+                self._entries.popitem(last=False)

@@ -2,7 +2,7 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
-WEBHOOKS = Counter("trunkline_webhooks", "Webhooks by type and answer; watch the share of 5xx", ["type", "status"])
+WEBHOOKS = Counter("trunkline_webhooks", "Webhooks by the status of their answer; watch the share of 503 and 500", ["status"])
 EFFECTS = Counter("trunkline_effects", "Effects claimed, replayed or in conflict", ["outcome"])
 WEBHOOK_SECONDS = Histogram(
     "trunkline_webhook_seconds", "Time to answer a webhook", buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 8)
@@ -19,3 +19,6 @@ PACER_CLOSED = Counter("trunkline_pacer_closed", "Looks at the pacer that failed
 IN_FLIGHT = Gauge("trunkline_sends_in_flight", "Messages leased by this worker and not yet settled")
 RECEIPTS = Counter("trunkline_receipts", "Status callbacks by what became of them", ["outcome"])
 DUTIES = Counter("trunkline_duties", "Periodic duties by name and outcome", ["duty", "outcome"])
+EVENTS_WITHOUT_TENANT = Counter(
+    "trunkline_sentry_events_without_tenant", "Events for Sentry that named no tenant, not even none: a job without a scope, a bug of ours"
+)

@@ -4,7 +4,6 @@ The SDK's framework integrations parse bodies and send them; none is used. `isol
 its own, and `clean` rebuilds every event from what may leave (docs.sentry.io, "data collected", Python SDK 2.x).
 """
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,8 +11,11 @@ from typing import Any
 
 import sentry_sdk
 import structlog
-from sentry_sdk.integrations.logging import LoggingIntegration
-from sentry_sdk.types import Event, Hint
+from sentry_sdk.integrations.atexit import AtexitIntegration
+from sentry_sdk.integrations.dedupe import DedupeIntegration
+from sentry_sdk.integrations.excepthook import ExcepthookIntegration
+
+from runtime.sentry_events import clean
 
 COLLECT: Any = {  # named field by field: what is not named is collected
     "http_bodies": [],
@@ -26,10 +28,27 @@ COLLECT: Any = {  # named field by field: what is not named is collected
     "gen_ai": {"inputs": False, "outputs": False},
     "graphql": {"document": False, "variables": False},
     "stack_frame_variables": False,
+    "frame_context_lines": 0,
 }
-LONG_NUMBER = re.compile(r"\+?\d[\d ().-]{6,}\d")
-QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
-KEPT_CONTEXTS = {"trace", "runtime", "tenant"}
+OPTIONS: dict[str, Any] = {  # an upgrade of the SDK is a change of privacy: a test pins these
+    "data_collection": COLLECT,
+    "before_send": clean,
+    "before_send_transaction": clean,
+    "max_breadcrumbs": 0,
+    "include_local_variables": False,
+    "include_source_context": False,
+    "default_integrations": False,  # they watch outgoing calls and processes, and threads inherit the tenant of who started them
+    "auto_enabling_integrations": False,
+    "auto_session_tracking": False,
+    "enable_logs": False,
+    "enable_metrics": False,
+    "propagate_traces": False,
+    "trace_propagation_targets": [],
+    "send_client_reports": False,
+    "server_name": "",
+    "spotlight": False,  # else the environment could open a second way out
+    "debug": False,
+}
 UNRESOLVED = "unresolved"
 
 
@@ -41,6 +60,10 @@ class TenantTags:
     slug: str = UNRESOLVED
     tier: str = UNRESOLVED
 
+    def by_name(self) -> dict[str, str]:
+        """As tags, attributes and fields of a log line."""
+        return {"tenant.id": self.id, "tenant.slug": self.slug, "tenant.tier": self.tier}
+
 
 NOBODY = TenantTags("none", "none", "none")
 
@@ -49,48 +72,46 @@ def start_sentry(dsn: str, component: str, environment: str, release: str) -> No
     """Begin reporting; without a DSN nothing is loaded and nothing leaves."""
     if not dsn:
         return
-    sentry_sdk.init(
-        dsn=dsn,
-        environment=environment,
-        release=release,
-        data_collection=COLLECT,
-        before_send=clean,
-        before_send_transaction=clean,
-        max_breadcrumbs=0,
-        default_integrations=True,
-        auto_enabling_integrations=False,
-        integrations=[LoggingIntegration(level=None, event_level=None)],
-        send_client_reports=False,
-        server_name="",
-    )
+    integrations = [AtexitIntegration(callback=lambda _pending, _timeout: None), DedupeIntegration(), ExcepthookIntegration()]
+    sentry_sdk.init(dsn=dsn, environment=environment, release=release, integrations=integrations, **OPTIONS)
     sentry_sdk.get_global_scope().set_tag("component", component)
 
 
 @contextmanager
 def isolated(tenant: TenantTags, name: str) -> Iterator[None]:
-    """A scope for one request or one job; its tenant is always set, so that it cannot inherit a neighbour's."""
-    if not sentry_sdk.get_client().is_active():
-        with structlog.contextvars.bound_contextvars():
-            bind_logs(tenant)
+    """A scope for one request or one job; its tenant is always set, so that it cannot inherit a neighbour's, and ends with it."""
+    with own_log_fields():
+        bind_logs(tenant)
+        if not sentry_sdk.get_client().is_active():
             yield
-        return
-    with sentry_sdk.isolation_scope() as scope, structlog.contextvars.bound_contextvars():
-        scope.clear()
-        scope.set_transaction_name(name)
-        bind_tenant(tenant)
+            return
+        with sentry_sdk.isolation_scope() as scope:
+            scope.clear()
+            scope.set_transaction_name(name)
+            bind_tenant(tenant)
+            yield
+
+
+@contextmanager
+def own_log_fields() -> Iterator[None]:
+    """Whatever is bound to log lines inside the block is not bound after it."""
+    before = structlog.contextvars.get_contextvars()
+    try:
         yield
+    finally:
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(**before)
 
 
 def bind_tenant(tenant: TenantTags) -> None:
     """Name the tenant whose work this is, for events, streamed spans and logs."""
     bind_logs(tenant)
-    if sentry_sdk.get_client().is_active():
-        tag(**{"tenant.id": tenant.id, "tenant.slug": tenant.slug, "tenant.tier": tenant.tier})
+    tag(**tenant.by_name())
 
 
 def bind_logs(tenant: TenantTags) -> None:
     """Name the tenant on every log line from here on."""
-    structlog.contextvars.bind_contextvars(**{"tenant.id": tenant.id, "tenant.slug": tenant.slug, "tenant.tier": tenant.tier})
+    structlog.contextvars.bind_contextvars(**tenant.by_name())
 
 
 def tag(**values: str) -> None:
@@ -112,32 +133,3 @@ def transaction(template: str) -> None:
 def report(error: BaseException) -> None:
     """Send a bug. Refusals and passing conditions are not bugs and are not sent."""
     sentry_sdk.capture_exception(error)
-
-
-def clean(event: Event, _hint: Hint) -> Event:
-    """The event, rebuilt from what may leave the process."""
-    request = event.pop("request", None)
-    if request:
-        event["request"] = {"method": request.get("method")}
-    event["contexts"] = {key: value for key, value in (event.get("contexts") or {}).items() if key in KEPT_CONTEXTS}
-    for key in ("extra", "user", "breadcrumbs", "modules", "logentry", "message", "server_name", "threads"):
-        event.pop(key, None)  # type: ignore[misc]  # a TypedDict wants a literal
-    for error in (event.get("exception") or {}).get("values", []):
-        error["value"] = redacted(error.get("value"))
-        for frame in (error.get("stacktrace") or {}).get("frames", []):
-            for private in ("vars", "pre_context", "context_line", "post_context"):
-                frame.pop(private, None)
-    event["spans"] = []
-    tags = event.get("tags")
-    if isinstance(tags, dict):
-        tags.setdefault("tenant.id", "missing")
-    else:
-        event["tags"] = {"tenant.id": "missing"}
-    return event
-
-
-def redacted(text: object) -> str:
-    """An exception's text without row values, quoted values and anything that looks like a phone number."""
-    if not isinstance(text, str):
-        return ""
-    return LONG_NUMBER.sub("[number]", QUOTED.sub("[quoted]", text.split("DETAIL:")[0].split("[parameters:")[0]))[:500]

@@ -2,13 +2,20 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from urllib.parse import urlsplit
+from dataclasses import dataclass, field, fields
+from ipaddress import ip_address
+from urllib.parse import SplitResult, urlsplit
 
 from runtime.crypto import Keyring
 
 PREFIX = "TRUNKLINE_"
-SANDBOX_HOSTS = {"127.0.0.1", "localhost", "::1"}
+POSTGRES = ("postgresql", "postgres", "postgresql+asyncpg")
+REDIS = ("redis", "rediss", "unix")
+WEB = ("http", "https")
+SCHEMES = {"database_url": POSTGRES, "database_owner_url": POSTGRES, "redis_url": REDIS}
+WEB_ADDRESSES = ("public_base_url", "twilio_base_url", "vapi_base_url")
+PORTS = range(65_536)
+FEWEST_CONNECTIONS, SHORTEST_ADMIN_KEY = 1, 24
 DEFAULT_TWILIO = "https://api.twilio.com"
 DEFAULT_VAPI = "https://api.vapi.ai"
 
@@ -21,15 +28,15 @@ class SettingError(Exception):
 class Settings:
     """The environment, read once. Empty text means "not set"."""
 
-    database_url: str = ""  # application role; it owns nothing
-    database_owner_url: str = ""  # migrations only
-    redis_url: str = ""
+    database_url: str = field(default="", repr=False)  # application role; it owns nothing
+    database_owner_url: str = field(default="", repr=False)  # migrations only
+    redis_url: str = field(default="", repr=False)
     public_base_url: str = ""  # what Vapi and Twilio reach us by; signatures are made over it
-    secret_keys: str = ""  # "id:base64 of 32 bytes", newest first, comma between them
-    admin_key: str = ""
+    secret_keys: str = field(default="", repr=False)  # "id:base64 of 32 bytes", newest first, comma between them
+    admin_key: str = field(default="", repr=False)
     twilio_base_url: str = DEFAULT_TWILIO
     vapi_base_url: str = DEFAULT_VAPI
-    vapi_api_key: str = ""
+    vapi_api_key: str = field(default="", repr=False)
     environment: str = "production"  # development | test | production
     log_format: str = "json"  # json | console
     host: str = "127.0.0.1"
@@ -38,7 +45,7 @@ class Settings:
     worker_port: int = 0  # 0: the worker answers no probes
     data_dir: str = ".trunkline"
     database_connections: int = 16  # per process; one tenant uses at most a quarter
-    sentry_dsn: str = ""
+    sentry_dsn: str = field(default="", repr=False)
 
     @property
     def keyring(self) -> Keyring:
@@ -53,12 +60,12 @@ def load(*required: str, environ: Mapping[str, str] = os.environ) -> Settings:
         SettingError: one is missing, malformed, or unfit for production.
     """
     values: dict[str, str | int] = {}
-    for field in fields(Settings):
-        name = "SENTRY_DSN" if field.name == "sentry_dsn" else PREFIX + field.name.upper()
+    for each in fields(Settings):
+        name = name_of(each.name)
         given = environ.get(name, "").strip()
         if given:
-            values[field.name] = whole_number(name, given) if field.type is int else given
-        elif field.name in required:
+            values[each.name] = whole_number(name, given) if each.type is int else given
+        elif each.name in required:
             raise SettingError(f"{name} is not set; this command needs it.")
     settings = Settings(**values)  # type: ignore[arg-type]  # each value has its field's type: see whole_number
     check(settings)
@@ -74,38 +81,92 @@ def whole_number(name: str, given: str) -> int:
 
 def check(settings: Settings) -> None:
     """Refuse what cannot work, and in production what is meant for a sandbox."""
-    for field, schemes in {"database_url": POSTGRES, "database_owner_url": POSTGRES, "redis_url": ("redis", "rediss", "unix")}.items():
-        value = getattr(settings, field)
-        if value and urlsplit(value).scheme not in schemes:
-            raise SettingError(f"{PREFIX}{field.upper()} should start with {schemes[0]}://.")
-    for field in ("public_base_url", "twilio_base_url", "vapi_base_url"):
-        value = getattr(settings, field)
-        if value and urlsplit(value).scheme not in ("http", "https"):
-            raise SettingError(f"{PREFIX}{field.upper()} should be an http or https address.")
+    check_addresses(settings)
+    check_numbers(settings)
     if settings.environment not in ("development", "test", "production"):
-        raise SettingError(f"{PREFIX}ENVIRONMENT should be development, test or production.")
+        raise SettingError(f"{name_of('environment')} should be development, test or production.")
     if settings.log_format not in ("json", "console"):
-        raise SettingError(f"{PREFIX}LOG_FORMAT should be json or console.")
-    if settings.secret_keys:
-        try:
-            Keyring.parse(settings.secret_keys)
-        except ValueError as error:
-            raise SettingError(f"{PREFIX}SECRET_KEYS {error}") from None
+        raise SettingError(f"{name_of('log_format')} should be json or console.")
+    check_keys(settings)
+    check_dsn(settings)
     if settings.environment == "production":
         check_production(settings)
 
 
+def check_addresses(settings: Settings) -> None:
+    """Every address has a scheme that its client speaks."""
+    for name, schemes in SCHEMES.items():
+        if getattr(settings, name) and split(settings, name).scheme not in schemes:
+            raise SettingError(f"{name_of(name)} should start with {schemes[0]}://.")
+    for name in WEB_ADDRESSES:
+        address = split(settings, name)
+        if getattr(settings, name) and not (address.scheme in WEB and address.hostname):
+            raise SettingError(f"{name_of(name)} should be an http or https address.")
+
+
+def check_numbers(settings: Settings) -> None:
+    """Every number is in its range."""
+    for name in ("port", "metrics_port", "worker_port"):
+        if getattr(settings, name) not in PORTS:
+            raise SettingError(f"{name_of(name)} should be a port, at most {PORTS[-1]}.")
+    if settings.database_connections < FEWEST_CONNECTIONS:
+        raise SettingError(f"{name_of('database_connections')} should be at least {FEWEST_CONNECTIONS}.")
+
+
+def check_keys(settings: Settings) -> None:
+    """The keys for secrets at rest can be read."""
+    if settings.secret_keys:
+        try:
+            Keyring.parse(settings.secret_keys)
+        except ValueError as error:
+            raise SettingError(f"{name_of('secret_keys')} {error}") from None
+
+
+def check_dsn(settings: Settings) -> None:
+    """A DSN has a key, a host and a project (develop.sentry.dev, "DSN"); the SDK would stop with a trace."""
+    dsn = split(settings, "sentry_dsn")
+    if settings.sentry_dsn and not (dsn.scheme in WEB and dsn.username and dsn.hostname and dsn.path.rpartition("/")[2].isdigit()):
+        raise SettingError("SENTRY_DSN should look like https://key@host/project.")
+
+
 def check_production(settings: Settings) -> None:
     """Production refuses sandbox addresses and keys."""
-    for field in ("twilio_base_url", "vapi_base_url"):
-        if urlsplit(getattr(settings, field)).hostname in SANDBOX_HOSTS:
-            raise SettingError(f"{PREFIX}{field.upper()} points at a sandbox; unset it or set {PREFIX}ENVIRONMENT=development.")
-    if settings.public_base_url and not settings.public_base_url.startswith("https://"):
-        raise SettingError(f"{PREFIX}PUBLIC_BASE_URL should start with https:// in production: keys travel over it.")
-    if settings.admin_key and (len(settings.admin_key) < 24 or settings.admin_key.startswith("dev")):  # noqa: PLR2004  a guessable key
-        raise SettingError(f"{PREFIX}ADMIN_KEY is too short or a development key; make one of at least 24 random characters.")
-    if settings.secret_keys and settings.secret_keys.startswith("dev"):
-        raise SettingError(f"{PREFIX}SECRET_KEYS holds a development key; make one with `trunkline secrets new`.")
+    for name in ("twilio_base_url", "vapi_base_url"):
+        if is_loopback(split(settings, name).hostname or ""):
+            raise SettingError(f"{name_of(name)} points at a sandbox; unset it or set {name_of('environment')}=development.")
+    if settings.public_base_url and split(settings, "public_base_url").scheme != "https":
+        raise SettingError(f"{name_of('public_base_url')} should start with https:// in production: keys travel over it.")
+    if settings.admin_key and (len(settings.admin_key) < SHORTEST_ADMIN_KEY or settings.admin_key.startswith("dev")):
+        raise SettingError(
+            f"{name_of('admin_key')} is too short or a development key; make one of at least {SHORTEST_ADMIN_KEY} random characters."
+        )
+    if settings.secret_keys and any(key.id.startswith("dev") for key in settings.keyring.keys):
+        raise SettingError(f"{name_of('secret_keys')} holds a development key; make one with `trunkline secrets new`.")
 
 
-POSTGRES = ("postgresql", "postgres", "postgresql+asyncpg")
+def split(settings: Settings, name: str) -> SplitResult:
+    """The parts of an address.
+
+    Raises:
+        SettingError: it is none, as with a bracket or a port that does not read.
+    """
+    try:
+        parts: SplitResult = urlsplit(getattr(settings, name))
+        _ = parts.port  # read only when asked for
+    except ValueError:
+        raise SettingError(f"{name_of(name)} is no address: its host or port does not read.") from None
+    return parts
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address leads back to this machine."""
+    try:
+        found = ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    return found.is_loopback or found.is_unspecified
+
+
+def name_of(field_name: str) -> str:
+    """A setting as the environment names it."""
+    return "SENTRY_DSN" if field_name == "sentry_dsn" else PREFIX + field_name.upper()

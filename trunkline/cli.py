@@ -45,13 +45,11 @@ def worker() -> None:
     """Run the dispatcher and the periodic duties: one process, any number of replicas."""
     import uvloop
 
-    from runtime.logs import configure_logs
-    from runtime.sentry import start_sentry
+    from trunkline.observed import observe
     from trunkline.worker import work
 
     settings = settings_for(*WORKER_NEEDS)
-    configure_logs(settings.log_format, "worker")
-    start_sentry(settings.sentry_dsn, "worker", settings.environment, VERSION)
+    observe(settings, "worker")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(work(settings))
 

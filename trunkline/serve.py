@@ -3,24 +3,18 @@
 import asyncio
 
 import uvicorn
-from prometheus_client import start_http_server
 
 from api.app import create_edge
 from migrations.run import newest
-from runtime.logs import configure_logs
-from runtime.sentry import start_sentry
 from runtime.settings import Settings
-from trunkline.version import VERSION
+from trunkline.observed import observe
 
 DRAIN_SECONDS = 25
 
 
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or Ctrl-C; requests in flight are answered first."""
-    configure_logs(settings.log_format, "api")
-    start_sentry(settings.sentry_dsn, "api", settings.environment, VERSION)
-    if settings.metrics_port:
-        start_http_server(settings.metrics_port, addr=settings.host)
+    observe(settings, "api")
     config = uvicorn.Config(
         create_edge(settings, newest()),
         host=settings.host,
@@ -31,6 +25,7 @@ def serve(settings: Settings) -> None:
         log_level="warning",
         server_header=False,
         date_header=False,
+        proxy_headers=False,  # nobody in front of us is believed about who calls
         timeout_graceful_shutdown=DRAIN_SECONDS,
         timeout_keep_alive=75,
         backlog=1024,

@@ -139,7 +139,7 @@ async def kept_running(name: str, loop: Loop, stopping: asyncio.Event) -> None:
         with sentry.isolated(sentry.NOBODY, name):
             try:
                 await loop(stopping)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  that is what a supervisor is for
                 log.exception("a loop crashed", loop=name)
                 if passing_condition(error) is None:
                     sentry.report(error)

@@ -40,7 +40,9 @@ def application(database: Database, redis: Redis) -> web.Application:
             "database": await answers(database.call_for_many("SELECT 1")),
             "redis": await answers(redis.ping()),
         }
-        return web.json_response({"status": "ok" if all(checks.values()) else "unavailable", **checks}, status=200 if all(checks.values()) else 503)
+        return web.json_response(
+            {"status": "ok" if all(checks.values()) else "unavailable", **checks}, status=200 if all(checks.values()) else 503
+        )
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})

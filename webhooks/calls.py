@@ -1,17 +1,25 @@
 """What a status or a report says of a call. Missing is not zero: what a report does not tell stays unknown."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from decimal import Decimal, DecimalException
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from decimal import Context, Decimal, DecimalException
 
 import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from runtime import clock
+from webhooks.envelope import decoded, reread
 
 RANKS = {"scheduled": 10, "queued": 20, "ringing": 30, "in-progress": 40, "forwarding": 50, "ended": 90}
 UNKNOWN_RANK = 5
 LONGEST_CALL = Decimal(7 * 24 * 3600)
 MOST_COST = Decimal(100_000)
+DIGITS, FINEST = Context(prec=30), -12  # more than any price or clock has; a body may hold millions of them
 LONGEST_REASON = 200
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+MOST_AHEAD = timedelta(days=1)  # clocks differ, but a call that ends next year would never be billed
+
+Part = Raw | UnsetType
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +41,23 @@ class CallFacts:
 
 
 class ReportMessage(msgspec.Struct, rename="camel"):
-    """The fields of a report that are metered, at message level (never `message.call`, which is a snapshot from before the call)."""
+    """The fields of a report that are metered, at message level (never `message.call`, which is a snapshot from before the call).
 
-    started_at: Any = None
-    ended_at: Any = None
-    duration_ms: Any = None
-    duration_seconds: Any = None
-    duration_minutes: Any = None
-    cost: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    costs: Any = None
-    ended_reason: Any = None
-    status: Any = None
-    messages: Any = None
-    artifact: Any = None
-    call: Any = None
+    Each is decoded on its own: one that cannot be read is unknown and does not take the others with it.
+    """
+
+    started_at: Part = UNSET
+    ended_at: Part = UNSET
+    duration_ms: Part = UNSET
+    duration_seconds: Part = UNSET
+    duration_minutes: Part = UNSET
+    cost: Part = UNSET
+    costs: Part = UNSET
+    ended_reason: Part = UNSET
+    status: Part = UNSET
+    messages: Part = UNSET
+    artifact: Part = UNSET
+    call: Part = UNSET
 
 
 class Report(msgspec.Struct):
@@ -55,10 +66,17 @@ class Report(msgspec.Struct):
     message: ReportMessage
 
 
+REPORT = msgspec.json.Decoder(Report)
+
+
 def report_facts(body: bytes) -> CallFacts:
-    """What an end-of-call report tells."""
-    message = msgspec.json.decode(body, type=Report).message
-    started, ended = instant(message.started_at), instant(message.ended_at)
+    """What an end-of-call report tells.
+
+    Raises:
+        Invalid: the body cannot be read.
+    """
+    message = reread(REPORT, body).message
+    started, ended = instant(decoded(message.started_at)), instant(decoded(message.ended_at))
     seconds = length(message, started, ended)
     return CallFacts(
         state="ended",
@@ -72,10 +90,15 @@ def report_facts(body: bytes) -> CallFacts:
 
 
 def status_facts(body: bytes) -> CallFacts:
-    """What a status update tells."""
-    message = msgspec.json.decode(body, type=Report).message
-    state = message.status if isinstance(message.status, str) and message.status else "unknown"
-    return CallFacts(state=state[:64].replace("\x00", ""), ended_reason=reason(message) if state == "ended" else None)
+    """What a status update tells.
+
+    Raises:
+        Invalid: the body cannot be read.
+    """
+    message = reread(REPORT, body).message
+    status = decoded(message.status)
+    state = status[:64].replace("\x00", "") if isinstance(status, str) and status else "unknown"
+    return CallFacts(state=state, ended_reason=reason(message) if state == "ended" else None)
 
 
 def length(message: ReportMessage, started: datetime | None, ended: datetime | None) -> Decimal | None:
@@ -87,19 +110,21 @@ def length(message: ReportMessage, started: datetime | None, ended: datetime | N
         (message.duration_seconds, Decimal(1)),
         (message.duration_minutes, Decimal(60)),
     ):
-        found = within(number(value), LONGEST_CALL / factor)
+        found = within(number(decoded(value)), LONGEST_CALL / factor)
         if found is not None:
             return found * factor
-    rows = message.costs if isinstance(message.costs, list) else []
+    costs = decoded(message.costs)
+    rows = costs if isinstance(costs, list) else []
     minutes = next((number(row.get("minutes")) for row in rows if isinstance(row, dict) and row.get("type") == "vapi"), None)
     return None if minutes is None else within(minutes * 60, LONGEST_CALL)
 
 
 def estimate(message: ReportMessage) -> Decimal | None:
     """From the first word to the last, by the messages' own clock in milliseconds; an estimate, and marked as one."""
-    listed = message.messages
-    if not isinstance(listed, list) and isinstance(message.artifact, dict):
-        listed = message.artifact.get("messages")
+    listed = decoded(message.messages)
+    if not isinstance(listed, list):
+        artifact = decoded(message.artifact)
+        listed = artifact.get("messages") if isinstance(artifact, dict) else None
     rows = [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
     begins = [begin for row in rows if (begin := number(row.get("time"))) is not None]
     ends = [end for row in rows if (end := number(row.get("endTime"))) is not None]
@@ -110,27 +135,31 @@ def estimate(message: ReportMessage) -> Decimal | None:
 
 def reason(message: ReportMessage) -> str | None:
     """Why the call ended: an open list of texts, at message level, in some bodies inside `call`."""
-    inside = message.call.get("endedReason") if isinstance(message.call, dict) else None
-    found = message.ended_reason or inside
+    found = decoded(message.ended_reason)
+    if not found:
+        call = decoded(message.call)
+        found = call.get("endedReason") if isinstance(call, dict) else None
     return found[:LONGEST_REASON].replace("\x00", "") if isinstance(found, str) and found else None
 
 
 def instant(value: object) -> datetime | None:
-    """An ISO 8601 text or milliseconds since 1970 as an instant; anything else is unknown."""
+    """An ISO 8601 text or milliseconds since 1970 as an instant; anything else, and any that cannot be true, is unknown."""
     try:
         if isinstance(value, str):
             moment = datetime.fromisoformat(value)
-            return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return datetime.fromtimestamp(value / 1000, UTC)
+            moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            moment = datetime.fromtimestamp(value / 1000, UTC)
+        else:
+            return None
     except (ValueError, OverflowError, OSError):
         return None
-    return None
+    return moment if EARLIEST <= moment <= clock.now() + MOST_AHEAD else None
 
 
-def raw_number(raw: msgspec.Raw | msgspec.UnsetType) -> object:
+def raw_number(raw: Part) -> object:
     """A JSON number digit by digit: a float would cut its tail."""
-    if isinstance(raw, msgspec.UnsetType):
+    if isinstance(raw, UnsetType):
         return None
     try:
         return msgspec.json.decode(raw, type=Decimal | None)
@@ -139,14 +168,16 @@ def raw_number(raw: msgspec.Raw | msgspec.UnsetType) -> object:
 
 
 def number(value: object) -> Decimal | None:
-    """A finite number that is not negative."""
+    """A finite number that is not negative, in as many digits as mean something."""
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return None
     try:
-        found = Decimal(str(value))
+        found = DIGITS.create_decimal(str(value))
     except (DecimalException, ValueError):
         return None
-    return found if found.is_finite() and found >= 0 else None
+    if not found.is_finite() or found < 0:
+        return None
+    return found if found.adjusted() >= FINEST else Decimal(0)
 
 
 def within(value: Decimal | None, most: Decimal) -> Decimal | None:

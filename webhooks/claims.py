@@ -7,7 +7,7 @@ connection is lost after COMMIT was sent, the second try finds what the first on
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 from uuid import UUID
@@ -77,7 +77,7 @@ class Claims:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lanes: dict[TenantId, Lane] = {}
-        self._trips: set[asyncio.Task[None]] = set()
+        self._trips: set[asyncio.Task[None] | asyncio.Task[str]] = set()
 
     async def accept(self, tenant: TenantId, effects: Sequence[Effect]) -> list[Claimed]:
         """Claim the effects of one delivery, in one transaction; the answers come in the effects' order.
@@ -162,7 +162,19 @@ class Claims:
             outcome: str = rows[0][0]
             return outcome
 
-        return await persistently(once)
+        return await persistently(lambda: self._apart(once()))
+
+    async def _apart(self, work: Coroutine[None, None, str]) -> str:
+        """In a task of its own: whoever gives up waiting does not wait for the driver to give up too."""
+        task = asyncio.ensure_future(work)
+        self._trips.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    def _ended(self, task: "asyncio.Task[str]") -> None:
+        self._trips.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waits has it; if nobody does any more, it has been answered for
 
 
 def as_json(effects: list[Effect]) -> str:

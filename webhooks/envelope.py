@@ -4,7 +4,7 @@ A body carries the whole prompt and history of a call (50 kB for one small tool 
 undecoded (`msgspec.Raw`). Shapes: docs.vapi.ai, server events; what real deliveries hold differs, hence the tolerance.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
@@ -13,6 +13,7 @@ from typing_extensions import TypeIs
 from runtime.refusals import Invalid
 
 LONGEST_ID = 256
+Shape = TypeVar("Shape")
 
 
 class Message(msgspec.Struct):
@@ -69,15 +70,8 @@ def read(body: bytes) -> Webhook:
     Raises:
         Invalid: not JSON, or not an envelope.
     """
-    try:
-        message = ENVELOPE.decode(body).message
-        call = CALL.decode(message.call) if present(message.call) else CallReference()
-    except msgspec.ValidationError as error:
-        raise Invalid(f"The body is not a Vapi message: {error}.") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Invalid("The body is not JSON.") from error
-    except RecursionError as error:
-        raise Invalid("The body is nested too deeply.") from error
+    message = reread(ENVELOPE, body).message
+    call = reread(CALL, message.call) if present(message.call) else CallReference()
     kind = message.type or implied_type(message)
     if kind is None:
         raise Invalid('The body is not a Vapi message: "message.type" is missing.')
@@ -90,6 +84,22 @@ def read(body: bytes) -> Webhook:
         message,
         body,
     )
+
+
+def reread(decoder: "msgspec.json.Decoder[Shape]", body: bytes | Raw) -> Shape:
+    """A body, or a part of one, in the shape that is asked for; what it does not hold is skipped.
+
+    Raises:
+        Invalid: not JSON, or not of that shape.
+    """
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise Invalid(f"The body is not a Vapi message: {error}.") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Invalid("The body is not JSON.") from error
+    except RecursionError as error:
+        raise Invalid("The body is nested too deeply.") from error
 
 
 def present(raw: Raw | UnsetType) -> TypeIs[Raw]:

@@ -3,6 +3,7 @@
 Order of refusals: 401 before the body is read, 413, 400, 403, 503; a tool call that is none of these is answered with 200.
 """
 
+import asyncio
 from dataclasses import astuple, dataclass
 from uuid import UUID
 
@@ -27,6 +28,7 @@ from webhooks.envelope import Webhook, present, read
 from webhooks.tool_calls import ToolCall, tool_calls
 from webhooks.tools import OPTED_OUT, Prepared, prepare
 
+RECORD_SECONDS = 2.0  # a caller is waiting
 NO_ASSISTANT = "Sorry, nobody is set up to take this call yet. Please try again later."
 SUSPENDED_CALL = "Sorry, this service is paused at the moment. Please try again later."
 
@@ -147,8 +149,9 @@ class Ingest:
         """Somebody is on the line and Vapi waits at most 7.5 s: answered from memory even when it cannot be recorded."""
         answer = msgspec.json.encode(assistant_for(tenant))
         try:
-            await self._accept(tenant, [information(webhook, answer.decode())])
-        except Unavailable:
+            async with asyncio.timeout(RECORD_SECONDS):
+                await self._accept(tenant, [information(webhook, answer.decode())])
+        except (Unavailable, TimeoutError):
             metrics.EFFECTS.labels("unrecorded").inc()
         return Answer(answer)
 

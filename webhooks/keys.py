@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from webhooks.envelope import reread
+
 SIZE = 16
 CONSTANT_IDS = {"hook-function-call"}  # assistant hooks reuse one id for every call
 COMMON_FIELDS = {
@@ -23,6 +25,7 @@ COMMON_FIELDS = {
     "assistantVersion",
     "assistantOverrides",
 }
+FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def digest(*parts: str | bytes | None) -> bytes:
@@ -69,9 +72,12 @@ def information_key(kind: str, call_id: str | None, timestamp: bytes | None, own
 
 
 def own_fields(body: bytes) -> bytes:
-    """A hash of the fields that only this type carries, without those that change between retries."""
-    outer = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    fields = msgspec.json.decode(outer["message"], type=dict[str, msgspec.Raw])
+    """A hash of the fields that only this type carries, without those that change between retries.
+
+    Raises:
+        Invalid: the body cannot be read.
+    """
+    fields = reread(FIELDS, reread(FIELDS, body)["message"])
     return digest(*(part for name in sorted(fields.keys() - COMMON_FIELDS) for part in (name, bytes(fields[name]))))
 
 

@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runtime.ids import TenantId
@@ -33,10 +33,12 @@ async def list_webhooks(
     connection: AsyncConnection, tenant: TenantId, kind: str | None, call_id: str | None, state: str | None, before: UUID | None, limit: int
 ) -> list[dict[str, Any]]:
     """A tenant's webhooks, the newest first."""
-    wanted = select(effects.webhook_id).distinct().where(effects.tenant_id == tenant, effects.source == "vapi")
-    for column, value in ((effects.type, kind), (effects.call_id, call_id), (effects.state, state)):
+    wanted = select(effects.webhook_id).where(effects.tenant_id == tenant, effects.source == "vapi").group_by(effects.webhook_id)
+    for column, value in ((effects.type, kind), (effects.call_id, call_id)):
         if value is not None:
             wanted = wanted.where(column == value)
+    if state is not None:  # one failed effect makes a webhook failed, whatever became of the others
+        wanted = wanted.having(case((func.bool_or(effects.state == "failed"), "failed"), else_="done") == state)
     if before is not None:
         wanted = wanted.where(effects.webhook_id < before)
     ids = list((await connection.execute(wanted.order_by(effects.webhook_id.desc()).limit(limit))).scalars())

@@ -3,8 +3,11 @@
 from typing import Any
 
 import msgspec
+from msgspec import Raw, UnsetType
 
+from runtime.refusals import Invalid
 from webhooks.envelope import LONGEST_ID, Message, decoded, present
+from webhooks.keys import CONSTANT_IDS
 
 MOST_CALLS = 64
 
@@ -18,23 +21,33 @@ class ToolCall(msgspec.Struct, frozen=True):
 
 
 def tool_calls(message: Message) -> list[ToolCall]:
-    """The calls in their order, each id once; shapes A to F of real and documented deliveries."""
+    """The calls in their order, each id once; shapes A to F of real and documented deliveries.
+
+    Raises:
+        Invalid: the list is none, or cannot be read: then nobody knows whom to answer.
+    """
     if present(message.tool_call_list):
-        found = [plain(item) for item in items(message.tool_call_list)]
+        found = [plain(item) for item in items("toolCallList", message.tool_call_list)]
     elif present(message.tool_calls):
-        found = [plain(item) for item in items(message.tool_calls)]
+        found = [plain(item) for item in items("toolCalls", message.tool_calls)]
     else:
-        found = [with_definition(item) for item in items(message.tool_with_tool_call_list)]
+        found = [with_definition(item) for item in items("toolWithToolCallList", message.tool_with_tool_call_list)]
     once: dict[object, ToolCall] = {}
     for place, call in enumerate(found[:MOST_CALLS]):
-        once.setdefault(call.id if call.id is not None else place, call)
+        once.setdefault(place if call.id is None or call.id in CONSTANT_IDS else call.id, call)
     return list(once.values())
 
 
-def items(raw: Any) -> list[dict[str, Any]]:
-    """The objects of a list; anything else in it is no call."""
+def items(name: str, raw: Raw | UnsetType) -> list[dict[str, Any]]:
+    """The objects of a list; anything else in it is no call.
+
+    Raises:
+        Invalid: it is there and no list that can be read.
+    """
     listed = decoded(raw)
-    return [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
+    if present(raw) and not isinstance(listed, list):
+        raise Invalid(f'The body is not a Vapi message: "message.{name}" is not a list that can be read.')
+    return [item for item in listed or [] if isinstance(item, dict)]
 
 
 def plain(item: dict[str, Any]) -> ToolCall:

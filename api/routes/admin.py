@@ -170,7 +170,7 @@ class TenantAdmin(Controller):
         """As it stands."""
         return await shown_tenant(state, tenant_id)
 
-    @patch("/{tenant_id:uuid}", summary="Change a tenant", description="A change of plan begins a new period now.")
+    @patch("/{tenant_id:uuid}", summary="Change a tenant", description="A new plan is in force from the next period on.")
     async def change(self, tenant_id: FromPath[UUID], data: JSONBody[dict[str, str | None]], state: State) -> Tenant:
         """Change what is given."""
         wiring = wiring_of(state)

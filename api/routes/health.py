@@ -1,13 +1,13 @@
 """Health and metrics. Liveness touches nothing; readiness asks PostgreSQL, and is not lost with Redis: texts wait, webhooks are stored."""
 
-import asyncio
-
 from litestar import Response, get
 from litestar.datastructures import State
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy import text
 
 from api.wiring import wiring_of
+from runtime.database import Database
+from runtime.patience import within
 from runtime.refusals import Unavailable
 
 PATIENCE_SECONDS = 2.0
@@ -23,14 +23,19 @@ async def live() -> dict[str, str]:
 async def ready(state: State) -> dict[str, str]:
     """The database answers and has the schema that this code needs."""
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            async with wiring_of(state).database.unscoped() as connection:  # unscoped: asks which schema this is
-                found = (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar()
+        found = await within(PATIENCE_SECONDS, schema_of(wiring_of(state).database))
     except TimeoutError as error:
         raise Unavailable("The database does not answer.") from error
-    if found != state.schema:
+    if found is None or found < state.schema:  # a newer schema still works with the code one release back
         raise Unavailable(f"The schema is {found}, this code needs {state.schema}; run `trunkline migrate`.")
     return {"status": "ok", "schema": found}
+
+
+async def schema_of(database: Database) -> str | None:
+    """The revision of the schema that is there."""
+    async with database.unscoped() as connection:  # unscoped: asks which schema this is
+        found: str | None = (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar()
+        return found
 
 
 @get("/metrics", tags=["Health"], summary="Metrics for Prometheus", security=[], media_type=CONTENT_TYPE_LATEST)

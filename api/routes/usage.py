@@ -17,6 +17,7 @@ from api.wiring import Wiring, wiring_of
 from billing.invoices import Invoice, current_invoice
 from billing.subscriptions import current_period
 from billing.usage import usage_by_meter
+from messaging.day_counts import day_count
 from runtime import clock
 from runtime.refusals import Invalid, NotFound
 from tenants.snapshot import SenderView
@@ -29,7 +30,7 @@ To = Annotated[datetime | None, QueryParameter(name="to", description="Exclusive
 class DayUse(Body):
     """The day's cap, if the registration has one, and what is used of it."""
 
-    used: int | None
+    used: int
     cap: int | None
     resets_at: str | None
 
@@ -129,7 +130,8 @@ async def sender_limits(wiring: Wiring, caller: Caller, sender: SenderView) -> S
     )
     async with wiring.database.unscoped() as connection:  # unscoped: the schedule stands in the schema control
         row = (await connection.execute(query)).one_or_none()
-    state = await wiring.pacer.peek(tenant.id, sender.registration_id, sender.segments_per_minute)
+    today = day_count(sender.registration_id)
+    state = await wiring.pacer.peek(tenant.id, sender.registration_id, max(1, sender.segments_per_minute), [today])
     segments, messages, hold = (row.queued_segments, row.queued_messages, row.hold_reason) if row else (0, 0, None)
     drain = state.next_in + segments * 60 / sender.segments_per_minute if sender.segments_per_minute else 0.0
     cap = next((each.segments for each in sender.tier_facts.day_caps if each.enforced), None)
@@ -139,7 +141,7 @@ async def sender_limits(wiring: Wiring, caller: Caller, sender: SenderView) -> S
         tier=sender.tier,
         segments_per_second=per_second(sender.segments_per_minute),
         used_last_second=state.used_last_second,
-        day=DayUse(None, cap, None),
+        day=DayUse(state.days[today.name], cap, moment(today.resets_at)),
         queued=messages,
         expected_drain_seconds=round(drain, 3),
         paused_reason=hold or ("the sender's tier allows no sending" if sender.segments_per_minute == 0 else None),

@@ -4,6 +4,8 @@ This one address decides how many webhooks a core carries, and the framework's w
 (docs/decisions/0011). So it is plain ASGI, and its documentation is written by hand.
 """
 
+import asyncio
+
 from litestar import Litestar
 from litestar.enums import ScopeType
 from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, Operation, Parameter, PathItem, Reference, RequestBody, Schema
@@ -19,6 +21,7 @@ from webhooks.ingest import Answer
 PREFIX = "/vapi-webhook/"
 TEMPLATE = "/vapi-webhook/{tenant_slug}"
 LARGEST_BODY = 5_000_000
+PATIENCE_SECONDS = 7.0  # Vapi waits 7.5 s for an assistant request and hangs up on the caller
 JSON = b"application/json"
 
 
@@ -44,16 +47,20 @@ class WebhookDoor:
             return
         began = clock.monotonic()
         sentry.transaction("POST " + TEMPLATE)
+        status = 200
         try:
-            answer = await self.answer(scope, receive)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                answer = await self.answer(scope, receive)
         except Disconnected:
             return
         except Exception as error:  # noqa: BLE001  each gets its problem document; bugs are reported there
             problem = problem_of(error)
+            status = problem.status
             body = problem.document(scope["state"].get(REQUEST_ID, ""))
-            await respond(send, problem.status, MEDIA_TYPE.encode(), body, dict(problem.headers))
+            await respond(send, status, MEDIA_TYPE.encode(), body, dict(problem.headers))
         else:
-            await respond(send, 200, JSON, answer.body, {"Idempotent-Replayed": "true"} if answer.replayed else {})
+            await respond(send, status, JSON, answer.body, {"Idempotent-Replayed": "true"} if answer.replayed else {})
+        metrics.WEBHOOKS.labels(status).inc()
         metrics.WEBHOOK_SECONDS.observe(clock.monotonic() - began)
 
     async def answer(self, scope: HTTPScope, receive: Receive) -> Answer:
@@ -110,7 +117,7 @@ async def respond(send: Send, status: int, media_type: bytes, body: bytes, heade
 
 
 DESCRIPTION = (
-    'The body is Vapi\'s envelope `{"message": {…}}`. The credential is the assistant\'s secret, as `Authorization: Bearer …` or in '
+    "The body is Vapi's envelope `{\"message\": {…}}`. The credential is the assistant's secret, as `Authorization: Bearer …` or in "
     "`X-Vapi-Secret`. Tool calls are answered with one result per call, in order; a repeated delivery gets the stored answer and the "
     "header `Idempotent-Replayed: true`. Informational types are answered `{}`."
 )
@@ -119,7 +126,9 @@ EXAMPLE = {
         "type": "tool-calls",
         "call": {"id": "019ae386-b29f-7eb0-a4ff-e40335e0c44e"},
         "customer": {"number": "+12135550123"},
-        "toolCallList": [{"id": "call_1", "type": "function", "function": {"name": "send_sms", "arguments": {"body": "See you at three."}}}],
+        "toolCallList": [
+            {"id": "call_1", "type": "function", "function": {"name": "send_sms", "arguments": {"body": "See you at three."}}}
+        ],
     }
 }
 ANSWER = {"results": [{"toolCallId": "call_1", "name": "send_sms", "result": "Queued, leaves in about 4 s."}]}
@@ -136,7 +145,9 @@ REFUSED = {
 def documented() -> PathItem:
     """What the OpenAPI document says of this address."""
     anything = Schema(type=OpenAPIType.OBJECT)
-    answers: dict[str, OpenAPIResponse | Reference] = {"200": OpenAPIResponse("The answer.", content={"application/json": OpenAPIMediaType(anything, example=ANSWER)})}
+    answers: dict[str, OpenAPIResponse | Reference] = {
+        "200": OpenAPIResponse("The answer.", content={"application/json": OpenAPIMediaType(anything, example=ANSWER)})
+    }
     answers |= {status: OpenAPIResponse(what, content={MEDIA_TYPE: OpenAPIMediaType(anything)}) for status, what in REFUSED.items()}
     return PathItem(
         post=Operation(

@@ -15,7 +15,7 @@ CALL_SECONDS = 58.72
 CALL_COST = 0.0691
 
 
-def real_size_tool_call(  # noqa: PLR0917  in the order in which the body holds them
+def real_size_tool_call(
     call_id: str, assistant_id: str | None, tool_call_id: str, tool_name: str, arguments: dict[str, Any], customer_number: str
 ) -> dict[str, Any]:
     """A `tool-calls` body of about 51 kB, with prompt, history and SIP data.

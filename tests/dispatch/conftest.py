@@ -1,6 +1,6 @@
 """A tenant that texts, a sandbox that takes the texts, workers to order: everything real, over sockets."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from uuid import UUID, uuid4
 
@@ -25,13 +25,34 @@ from sandbox.twilio import TwilioSandbox
 from tenants.senders import SenderBook
 from tenants.snapshot import TenantBook
 from tests.dispatch.desk import BRISK, Desk, MakeDesk, MakeDispatcher
+from tests.dispatch.valkey import Valkey
 
 CALL_SECONDS = 2.0
 
 
 @pytest.fixture(scope="session")
-def keyring() -> Keyring:
-    return Keyring.parse(new_master_key("test1"))
+def master_key() -> str:
+    return new_master_key("test1")
+
+
+@pytest.fixture(scope="session")
+def keyring(master_key: str) -> Keyring:
+    return Keyring.parse(master_key)
+
+
+@pytest.fixture(autouse=True)
+async def quiet_schedule(owner: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """What other tests left waiting does not leave in this one."""
+    await owner.execute("DELETE FROM control.arrivals; DELETE FROM control.schedule; DELETE FROM control.duties")
+
+
+@pytest.fixture
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """A server of the test's own."""
+    server = Valkey(tmp_path_factory.mktemp("v"))
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture
@@ -42,7 +63,7 @@ async def twilio() -> AsyncIterator[TwilioSandbox]:
 
 @pytest.fixture
 def make_desk(owner: "asyncpg.Connection[asyncpg.Record]", keyring: Keyring) -> MakeDesk:
-    async def make(per_minute: int = 13_500, tier: str = "standard_75_100", service: str | None = None) -> Desk:
+    async def make(per_minute: int = 13_500, tier: str = "standard_75_100") -> Desk:
         tenant, registration, sender, account = TenantId(uuid4()), uuid4(), uuid4(), f"AC{uuid4().hex}"
         slug, number = f"desk-{tenant.hex[:12]}", "+15005550006"
         await owner.execute(
@@ -53,9 +74,9 @@ def make_desk(owner: "asyncpg.Connection[asyncpg.Record]", keyring: Keyring) -> 
             tenant, registration, tier, per_minute,
         )  # fmt: skip
         await owner.execute(
-            "INSERT INTO senders (tenant_id, id, registration_id, account_sid, auth_token_sealed, from_number, messaging_service_sid, is_default)"
-            " VALUES ($1, $2, $3, $4, $5, $6, $7, true)",
-            tenant, sender, registration, account, keyring.seal("token of a desk", tenant, "senders.auth_token"), None if service else number, service,
+            "INSERT INTO senders (tenant_id, id, registration_id, account_sid, auth_token_sealed, from_number, is_default)"
+            " VALUES ($1, $2, $3, $4, $5, $6, true)",
+            tenant, sender, registration, account, keyring.seal("token of a desk", tenant, "senders.auth_token"), number,
         )  # fmt: skip
         return Desk(owner, tenant, slug, registration, sender, account, number)
 
@@ -98,7 +119,7 @@ async def make_dispatcher(database: Database, redis_url: str, twilio: TwilioSand
     async with AsyncExitStack() as stack:
 
         async def make(*, public: str = "", measures: Measures = BRISK, redis: str = "", first_look: float = 0.1) -> Dispatcher:
-            pacer, worker = Pacer.at(redis or redis_url, quarantine=1.0), uuid4()
+            pacer, worker = Pacer.at(redis or redis_url, quarantine=1.0 if redis else 0.0), uuid4()
             stack.push_async_callback(pacer.close)
             http = await stack.enter_async_context(TwilioHttp(twilio.url, total=CALL_SECONDS))
             sending = Sending(

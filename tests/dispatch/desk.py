@@ -37,8 +37,8 @@ class Desk:
         message = uuid7()
         async with self.owner.transaction():
             await self.owner.execute(
-                "INSERT INTO messages (tenant_id, id, recipient, body, class, priority, encoding, segments, status, sender_id, registration_id,"
-                " due_at, expected_at, created_at, updated_at)"
+                "INSERT INTO messages (tenant_id, id, recipient, body, class, priority, encoding, segments, status, sender_id,"
+                " registration_id, due_at, expected_at, created_at, updated_at)"
                 " VALUES ($1, $2, $3, $4, $5, $6, 'GSM-7', $7, 'queued', $8, $9, app.now(), app.now(), app.now(), app.now())",
                 self.tenant, message, to, body, kind, PRIORITIES[kind], segments, self.sender, self.registration,
             )  # fmt: skip

@@ -4,6 +4,8 @@ from datetime import timedelta
 from itertools import pairwise
 
 import asyncpg
+import msgspec
+import pytest
 
 from messaging.outcomes import Deferred
 from messaging.sending import pause
@@ -217,18 +219,19 @@ async def test_a_suspended_tenant_and_a_held_one_send_nothing_until_released(
     assert (len(texts(twilio, desk)), len(texts(twilio, neighbour))) == (1, 0)
 
 
+@pytest.mark.parametrize("lost", ["lease_owner = gen_random_uuid()", "attempt = attempt + 1"])
 async def test_a_worker_that_lost_its_lease_changes_nothing(
-    desk: Desk, make_dispatcher: MakeDispatcher, twilio: TwilioSandbox, owner: Owner
+    lost: str, desk: Desk, make_dispatcher: MakeDispatcher, twilio: TwilioSandbox, owner: Owner
 ) -> None:
     twilio.faults.arm(AcceptThenDelay(seconds=0.5, times=1))
     message = await desk.text()
     dispatcher = await make_dispatcher()
     sending = asyncio.create_task(dispatcher.dispatch_once())
     await until(lambda: any_from(twilio, desk))
-    await owner.execute("UPDATE messages SET lease_owner = gen_random_uuid(), attempt = attempt + 1 WHERE tenant_id = $1", desk.tenant)
+    await owner.execute(f"UPDATE messages SET {lost} WHERE tenant_id = $1", desk.tenant)
     await sending
     row = await desk.message(message)
-    assert (row["status"], row["twilio_sid"], row["attempt"]) == ("sending", None, 2)
+    assert (row["status"], row["twilio_sid"]) == ("sending", None)
     assert await desk.events(message) == ["late"]
     assert await desk.billed() == 0
 
@@ -247,3 +250,20 @@ async def test_a_lost_wake_up_and_a_lost_flag_are_mended(
     assert await repair_schedule(database, timedelta(0)) == 0
     assert await dispatcher.dispatch_once() == 1
     assert await all_sent(desk, 1)
+
+
+async def test_a_lease_whose_answer_was_lost_is_given_back_and_the_text_leaves_once(
+    desk: Desk, make_dispatcher: MakeDispatcher, twilio: TwilioSandbox
+) -> None:
+    message = await desk.text(kind="marketing")
+    dispatcher = await make_dispatcher()
+    granted = [await dispatcher._grant(pick) for pick in await dispatcher._take()]
+    assert len(await dispatcher._lease(granted)) == 1
+    assert (await desk.message(message))["status"] == "sending"
+    document = msgspec.json.encode([each.as_pick() for each in granted]).decode()
+    await dispatcher._give_back(document)
+    await dispatcher._give_back(document)  # twice is once
+    assert (await desk.message(message))["status"] == "queued"
+    async with at_work(dispatcher):
+        await until(lambda: all_sent(desk, 1))
+    assert (len(twilio.attempts), await desk.billed(), (await desk.schedule())["queued_segments"]) == (1, 1, 0)

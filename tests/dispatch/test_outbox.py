@@ -25,7 +25,9 @@ async def test_a_message_is_shown_as_the_contract_says(desk: Desk, database: Dat
     assert sent["twilio_sid"].startswith("SM")
 
 
-async def test_a_failed_message_says_why_and_what_to_do(desk: Desk, database: Database, make_dispatcher: MakeDispatcher, owner: Owner) -> None:
+async def test_a_failed_message_says_why_and_what_to_do(
+    desk: Desk, database: Database, make_dispatcher: MakeDispatcher, owner: Owner
+) -> None:
     refused, doubtful = await desk.text(to="+15005550001"), await desk.text()
     await owner.execute("UPDATE messages SET status = 'failed', error_class = 'ambiguous' WHERE id = $1", doubtful)
     await (await make_dispatcher()).dispatch_once()
@@ -59,7 +61,9 @@ async def test_lists_are_filtered_paged_and_the_tenants_own(desk: Desk, neighbou
         assert await ids(status="held") == []
 
 
-async def test_what_waits_under_a_hold_is_shown_as_held(desk: Desk, database: Database, make_dispatcher: MakeDispatcher, owner: Owner) -> None:
+async def test_what_waits_under_a_hold_is_shown_as_held(
+    desk: Desk, database: Database, make_dispatcher: MakeDispatcher, owner: Owner
+) -> None:
     message = await desk.text()
     await owner.execute("UPDATE control.tenants SET status = 'suspended' WHERE id = $1", desk.tenant)
     await (await make_dispatcher()).dispatch_once()

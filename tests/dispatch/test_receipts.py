@@ -153,7 +153,9 @@ def test_a_callback_token_is_of_one_message_of_one_tenant_and_survives_rotation(
 
 async def inbound(database: Database, desk: Desk, body: str, sid: str, **more: str) -> str:
     async with database.tenant_scope(desk.tenant) as connection:
-        return await record_inbound(connection, desk.tenant, {"MessageSid": sid, "From": "+12025550101", "Body": body, "NumSegments": "2", **more})
+        return await record_inbound(
+            connection, desk.tenant, {"MessageSid": sid, "From": "+12025550101", "Body": body, "NumSegments": "2", **more}
+        )
 
 
 async def test_stop_and_start_are_obeyed_once_and_for_their_tenant_only(

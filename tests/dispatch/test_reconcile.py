@@ -25,6 +25,11 @@ async def rests(desk: Desk, status: str) -> bool:
     return set(await desk.statuses()) == {status}
 
 
+async def settled(desk: Desk) -> bool:
+    """Whether Twilio is known to have every text of the desk."""
+    return set(await desk.statuses()) <= {"sent", "delivered"}
+
+
 @pytest.fixture
 async def prompt(make_dispatcher: MakeDispatcher) -> Dispatcher:
     """A dispatcher after whose leases Twilio is asked soon."""
@@ -60,11 +65,6 @@ async def test_with_its_callbacks_lost_too_it_is_found_in_the_list(
     assert (taken(twilio, desk), await desk.billed(), await neighbour.billed()) == (1, 1, 1)
 
 
-async def settled(desk: Desk) -> bool:
-    """Whether Twilio is known to have every text of the desk."""
-    return set(await desk.statuses()) <= {"sent", "delivered"}
-
-
 @pytest.mark.parametrize("kind", ["otp", "transactional"])
 async def test_listed_in_neither_look_a_code_or_a_notice_is_sent_again_once(
     kind: str, desk: Desk, prompt: Dispatcher, make_reconciler: MakeReconciler, twilio: TwilioSandbox
@@ -72,7 +72,7 @@ async def test_listed_in_neither_look_a_code_or_a_notice_is_sent_again_once(
     twilio.faults.arm(ResetBefore(times=1))
     message = await desk.text(kind=kind)
     async with at_work(prompt, make_reconciler()):
-        await until(lambda: rests(desk, "sent"))
+        await until(lambda: settled(desk))
     row = await desk.message(message)
     assert (row["resent"], row["attempt"], len(twilio.attempts), taken(twilio, desk)) == (True, 2, 2, 1)
     assert await desk.billed() == 1
@@ -132,7 +132,7 @@ async def test_two_equal_texts_to_one_person_never_share_a_sid(
     await desk.text()
     await desk.text()
     async with at_work(prompt, make_reconciler(), make_reconciler()):
-        await until(lambda: rests(desk, "sent"))
+        await until(lambda: settled(desk))
     rows = await desk.owner.fetch("SELECT twilio_sid FROM messages WHERE tenant_id = $1", desk.tenant)
     assert {row[0] for row in rows} == {text.sid for text in twilio.box}
     assert (len(rows), taken(twilio, desk), await desk.billed()) == (2, 2, 2)
@@ -146,7 +146,7 @@ async def test_a_text_with_the_same_words_from_before_is_not_taken_for_it(
     twilio.faults.arm(ResetBefore(times=1))
     await desk.text()
     async with at_work(prompt, make_reconciler()):
-        await until(lambda: rests(desk, "sent"))
+        await until(lambda: settled(desk))
     assert (taken(twilio, desk), len(twilio.attempts)) == (2, 3)
 
 
@@ -165,7 +165,7 @@ async def test_what_a_killed_worker_leased_becomes_unknown_and_is_settled_not_re
     await owner.execute("UPDATE messages SET lease_until = app.now() WHERE tenant_id = $1", desk.tenant)
     await owner.execute("UPDATE control.schedule SET check_at = app.now()")
     async with at_work(await make_dispatcher(), make_reconciler()):
-        await until(lambda: rests(desk, "sent"))
+        await until(lambda: settled(desk))
     assert sorted(text.body for text in twilio.box) == ["only leased", "sent before the crash"]
     assert ((await desk.message(sent))["resent"], (await desk.message(unsent))["resent"]) == (False, True)
     assert await desk.billed() == 2

@@ -23,7 +23,9 @@ async def play(base_url: str, demo: Demo, vapi_url: str | None, twilio_url: str 
     if vapi_url is None:
         say("The story is not played: TRUNKLINE_VAPI_BASE_URL names another Vapi than the sandbox.")
         return False
-    async with httpx.AsyncClient(base_url=base_url, headers={"Authorization": f"Bearer {demo.api_key}"}, timeout=PATIENCE_SECONDS) as tenant:
+    async with httpx.AsyncClient(
+        base_url=base_url, headers={"Authorization": f"Bearer {demo.api_key}"}, timeout=PATIENCE_SECONDS
+    ) as tenant:
         try:
             return await Story(tenant, demo, vapi_url, twilio_url, say).tell()
         except (httpx.HTTPError, KeyError, ValueError) as error:
@@ -46,7 +48,9 @@ class Story:
         self.say(f"  1. Vapi posts {first['bytes'] // 1000} kB to {self.demo.webhook_url}")
         self.say(f"     answered {first['status']} in {first['milliseconds']:.0f} ms: {first['body']}")
         self.say("  2. Vapi posts it again, as it does when an answer is lost")
-        self.say(f"     answered {again['status']} in {again['milliseconds']:.0f} ms: the same answer, Idempotent-Replayed: {again['replayed']}")
+        self.say(
+            f"     answered {again['status']} in {again['milliseconds']:.0f} ms: the same answer, Idempotent-Replayed: {again['replayed']}"
+        )
         if first["body"] != again["body"] or again["replayed"] != "true":
             return self.missed("the replay")
         message = await until(lambda: self.message("sent", "delivered"))

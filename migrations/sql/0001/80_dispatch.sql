@@ -1,4 +1,5 @@
--- The dispatcher's fast lane. Each function serves several tenants in turn, entering the scope of each: one round trip a batch.
+-- The dispatcher's fast lane: fold, pick, lease. Each function here and in the next three files serves several tenants in turn,
+-- entering the scope of each: one round trip a batch.
 --
 -- Order of locks: rows of control.schedule in order of their key, then messages. Whoever holds a message first (an outcome, a
 -- receipt, a cancellation) never asks for a row of the schedule: it leaves an arrival, which the next fold brings there.
@@ -119,6 +120,7 @@ LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
   p record;
+  g record;
   m record;
   t record;
   v_now timestamptz := app.now();
@@ -126,6 +128,7 @@ DECLARE
   v_segments bigint;
   v_messages bigint;
   v_leased boolean;
+  v_anyone_opted boolean;
 BEGIN
   FOR p IN SELECT x.tenant_id, x.registration_id, x.paced_for, x.granted
            FROM jsonb_to_recordset(p_picks) AS x(tenant_id uuid, registration_id uuid, paced_for double precision, granted jsonb)
@@ -142,34 +145,28 @@ BEGIN
     v_segments := 0;
     v_messages := 0;
     v_leased := false;
-    FOR m IN
-      UPDATE messages AS u SET
-        status = CASE WHEN g.opted_out THEN 'failed' ELSE 'sending' END,
-        error_code = CASE WHEN g.opted_out THEN 21610 END, error_class = CASE WHEN g.opted_out THEN 'opt_out' END,
-        attempt = u.attempt + CASE WHEN g.opted_out THEN 0 ELSE 1 END,
-        lease_owner = CASE WHEN g.opted_out THEN NULL ELSE p_worker END,
-        lease_until = CASE WHEN g.opted_out THEN NULL ELSE v_now + p_lease + make_interval(secs => g.wait) END,
-        sending_at = CASE WHEN g.opted_out THEN u.sending_at ELSE v_now END,
-        updated_at = v_now
-      FROM (
-        SELECT x.id, x.wait, EXISTS (
-          SELECT 1 FROM messages AS q JOIN opt_outs AS o ON o.tenant_id = q.tenant_id AND o.recipient = q.recipient
-          WHERE q.tenant_id = p.tenant_id AND q.id = x.id) AS opted_out
-        FROM jsonb_to_recordset(p.granted) AS x(id uuid, wait double precision)) AS g
-      WHERE u.tenant_id = p.tenant_id AND u.id = g.id AND u.registration_id = p.registration_id AND u.status IN ('queued', 'scheduled')
-      RETURNING u.id, u.sender_id, u.recipient, u.body, u.class, u.attempt, u.due_at, u.segments, u.status
-    LOOP
+    v_anyone_opted := EXISTS (SELECT 1 FROM opt_outs AS o WHERE o.tenant_id = p.tenant_id);
+    -- one by one, by the primary key alone: with a set or a status in the condition the planner may read the whole backlog
+    FOR g IN SELECT x.id, x.wait FROM jsonb_to_recordset(p.granted) AS x(id uuid, wait double precision) LOOP
+      SELECT q.status, q.recipient, q.body, q.class, q.attempt, q.due_at, q.segments, q.sender_id INTO m
+      FROM messages AS q WHERE q.tenant_id = p.tenant_id AND q.id = g.id FOR UPDATE;
+      CONTINUE WHEN NOT FOUND OR m.status NOT IN ('queued', 'scheduled');
       v_segments := v_segments + m.segments;
       v_messages := v_messages + 1;
-      IF m.status = 'failed' THEN
-        INSERT INTO message_events (tenant_id, message_id, at, status, detail) VALUES (p.tenant_id, m.id, v_now, 'failed', 'opted out before sending');
-      ELSE
-        v_leased := true;
-        RETURN QUERY
-          SELECT p.tenant_id, m.id, p.registration_id, m.recipient, m.body, m.class, m.attempt, m.due_at, t.slug, coalesce(t.tier, 'none'),
-            d.account_sid, d.auth_token_sealed, d.api_key_sid, d.api_key_secret_sealed, d.from_number, d.messaging_service_sid
-          FROM senders AS d WHERE d.tenant_id = p.tenant_id AND d.id = m.sender_id;
+      IF v_anyone_opted AND EXISTS (SELECT 1 FROM opt_outs AS o WHERE o.tenant_id = p.tenant_id AND o.recipient = m.recipient) THEN
+        UPDATE messages AS u SET status = 'failed', error_code = 21610, error_class = 'opt_out', updated_at = v_now
+        WHERE u.tenant_id = p.tenant_id AND u.id = g.id;
+        INSERT INTO message_events (tenant_id, message_id, at, status, detail) VALUES (p.tenant_id, g.id, v_now, 'failed', 'opted out before sending');
+        CONTINUE;
       END IF;
+      v_leased := true;
+      UPDATE messages AS u SET status = 'sending', attempt = u.attempt + 1, lease_owner = p_worker, sending_at = v_now,
+        lease_until = v_now + p_lease + make_interval(secs => g.wait), error_code = NULL, error_class = NULL, updated_at = v_now
+      WHERE u.tenant_id = p.tenant_id AND u.id = g.id;
+      RETURN QUERY
+        SELECT p.tenant_id, g.id, p.registration_id, m.recipient, m.body, m.class, (m.attempt + 1)::smallint, m.due_at, t.slug, coalesce(t.tier, 'none'),
+          d.account_sid, d.auth_token_sealed, d.api_key_sid, d.api_key_secret_sealed, d.from_number, d.messaging_service_sid
+        FROM senders AS d WHERE d.tenant_id = p.tenant_id AND d.id = m.sender_id;
     END LOOP;
     v_next := CASE WHEN jsonb_array_length(p.granted) = 0 THEN v_now ELSE app.next_due_v1(p.tenant_id, p.registration_id) END;
     UPDATE control.schedule AS d SET
@@ -188,8 +185,9 @@ END $$;
 CREATE FUNCTION app.give_back_v1(p_worker uuid, p_picks jsonb) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
   p record;
-  m record;
+  g record;
   v_now timestamptz := app.now();
+  v_segments integer;
   v_given integer := 0;
 BEGIN
   FOR p IN SELECT x.tenant_id, x.registration_id, x.granted
@@ -198,256 +196,17 @@ BEGIN
     UPDATE control.schedule AS d SET picked_by = NULL, picked_until = '-infinity', next_at = v_now
     WHERE d.tenant_id = p.tenant_id AND d.registration_id = p.registration_id AND d.picked_by = p_worker;
     PERFORM set_config('app.tenant_id', p.tenant_id::text, true);
-    FOR m IN
+    FOR g IN SELECT x.id FROM jsonb_to_recordset(p.granted) AS x(id uuid) LOOP
       UPDATE messages AS u SET status = 'queued', lease_owner = NULL, lease_until = NULL, updated_at = v_now
-      FROM jsonb_to_recordset(p.granted) AS g(id uuid)
       WHERE u.tenant_id = p.tenant_id AND u.id = g.id AND u.status = 'sending' AND u.lease_owner = p_worker
-      RETURNING u.id, u.segments
-    LOOP
-      v_given := v_given + 1;
-      INSERT INTO control.arrivals (tenant_id, registration_id, due_at, segments) VALUES (p.tenant_id, p.registration_id, v_now, m.segments);
+      RETURNING u.segments INTO v_segments;
+      IF FOUND THEN
+        v_given := v_given + 1;
+        INSERT INTO control.arrivals (tenant_id, registration_id, due_at, segments) VALUES (p.tenant_id, p.registration_id, v_now, v_segments);
+      END IF;
     END LOOP;
   END LOOP;
   RETURN v_given;
 END $$;
 
--- What happened at Twilio, fenced by owner and attempt. 'taken' also settles the same attempt when its lease was lost, since
--- its Sid is proof: an unknown one, and one that waits to be sent again.
--- p_outcomes: [{tenant_id, message_id, attempt, outcome: taken|refused|deferred|unknown, sid, twilio_status, segments, code, class, detail, seconds}]
-CREATE FUNCTION app.record_outcomes_v1(p_worker uuid, p_outcomes jsonb) RETURNS TABLE (message_id uuid, recorded boolean) LANGUAGE plpgsql AS $$
-#variable_conflict use_column
-DECLARE
-  o record;
-  m record;
-  v_now timestamptz := app.now();
-  v_at timestamptz;
-  v_status text;
-BEGIN
-  FOR o IN
-    SELECT x.tenant_id, x.message_id, x.attempt, x.outcome, x.sid, x.twilio_status, x.segments, x.code, x.class, x.detail, x.seconds
-    FROM jsonb_to_recordset(p_outcomes) AS x(tenant_id uuid, message_id uuid, attempt smallint, outcome text, sid text, twilio_status text,
-      segments smallint, code integer, class text, detail text, seconds double precision)
-    ORDER BY x.tenant_id, x.message_id
-  LOOP
-    PERFORM set_config('app.tenant_id', o.tenant_id::text, true);
-    v_at := v_now + make_interval(secs => coalesce(o.seconds, 0));
-    v_status := CASE o.outcome WHEN 'taken' THEN 'sent' WHEN 'refused' THEN 'failed' WHEN 'deferred' THEN 'queued' ELSE 'unknown' END;
-    SELECT q.status, q.registration_id, q.segments, q.recipient, q.twilio_sid INTO m FROM messages AS q
-    WHERE q.tenant_id = o.tenant_id AND q.id = o.message_id AND q.attempt = o.attempt AND (
-      (q.status = 'sending' AND q.lease_owner = p_worker) OR (o.outcome = 'taken' AND q.status IN ('unknown', 'queued'))) FOR UPDATE;
-    IF NOT FOUND THEN
-      -- the lease was lost, or a callback was quicker: kept as evidence, overwrites nothing
-      INSERT INTO message_events (tenant_id, message_id, at, status, detail)
-      SELECT o.tenant_id, o.message_id, v_now, 'late', concat_ws(' ', o.outcome, o.sid, o.code) FROM messages AS q
-      WHERE q.tenant_id = o.tenant_id AND q.id = o.message_id AND q.twilio_sid IS DISTINCT FROM o.sid;
-      RETURN QUERY SELECT o.message_id, false;
-      CONTINUE;
-    END IF;
-    IF EXISTS (SELECT 1 FROM messages AS q WHERE q.tenant_id = o.tenant_id AND q.twilio_sid = o.sid) THEN
-      PERFORM app.claim_sid_v1(o.tenant_id, o.message_id, o.sid);
-    END IF;
-    UPDATE messages AS u SET
-      status = v_status, twilio_sid = coalesce(u.twilio_sid, o.sid), twilio_status = coalesce(o.twilio_status, u.twilio_status),
-      error_code = CASE WHEN o.outcome = 'taken' THEN NULL ELSE o.code END, error_class = CASE WHEN o.outcome = 'taken' THEN NULL ELSE o.class END,
-      sent_at = CASE WHEN o.outcome = 'taken' THEN coalesce(u.sent_at, v_now) ELSE u.sent_at END,
-      due_at = CASE WHEN o.outcome = 'deferred' THEN v_at ELSE u.due_at END,
-      look_at = CASE WHEN o.outcome = 'unknown' THEN v_at END, looks = 0,
-      lease_owner = NULL, lease_until = NULL, updated_at = v_now
-    WHERE u.tenant_id = o.tenant_id AND u.id = o.message_id;
-    INSERT INTO message_events (tenant_id, message_id, at, status, detail) VALUES (o.tenant_id, o.message_id, v_now, v_status, o.detail);
-    IF o.outcome = 'taken' THEN
-      PERFORM app.bill_segments_v1(o.tenant_id, o.message_id, m.segments, o.segments, v_now);
-    ELSIF o.outcome = 'refused' AND o.class = 'opt_out' THEN
-      INSERT INTO opt_outs (tenant_id, recipient, source) VALUES (o.tenant_id, m.recipient, 'twilio') ON CONFLICT (tenant_id, recipient) DO NOTHING;
-    END IF;
-    IF o.outcome = 'deferred' OR m.status = 'queued' THEN
-      INSERT INTO control.arrivals (tenant_id, registration_id, due_at, segments)
-      VALUES (o.tenant_id, m.registration_id, v_at, CASE WHEN o.outcome = 'deferred' THEN m.segments ELSE -m.segments END);
-    END IF;
-    RETURN QUERY SELECT o.message_id, true;
-  END LOOP;
-END $$;
-
--- Who is proved to own a Sid gets it. A list may have given it to another message with the same text, recipient and sender; that
--- one gets the Sid that this one had been given, or is in doubt again.
-CREATE FUNCTION app.claim_sid_v1(p_tenant uuid, p_message uuid, p_sid text) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-  v_now timestamptz := app.now();
-  v_other uuid;
-  v_old text;
-BEGIN
-  SELECT id INTO v_other FROM messages WHERE tenant_id = p_tenant AND twilio_sid = p_sid AND id <> p_message FOR UPDATE;
-  IF FOUND THEN
-    SELECT twilio_sid INTO v_old FROM messages WHERE tenant_id = p_tenant AND id = p_message;
-    UPDATE messages SET twilio_sid = NULL WHERE tenant_id = p_tenant AND id = p_message;
-    UPDATE messages SET twilio_sid = v_old, status = CASE WHEN v_old IS NULL THEN 'unknown' ELSE status END, looks = 0, look_at = v_now, updated_at = v_now
-    WHERE tenant_id = p_tenant AND id = v_other;
-    INSERT INTO message_events (tenant_id, message_id, at, status, detail)
-    VALUES (p_tenant, v_other, v_now, CASE WHEN v_old IS NULL THEN 'unknown' ELSE 'late' END, p_sid || ' turned out to belong to message ' || p_message);
-  END IF;
-  UPDATE messages SET twilio_sid = p_sid WHERE tenant_id = p_tenant AND id = p_message AND twilio_sid IS DISTINCT FROM p_sid;
-END $$;
-
--- Twilio took a message: its segments are billed once; a final count that differs is one correcting event.
-CREATE FUNCTION app.bill_segments_v1(p_tenant uuid, p_message uuid, p_counted smallint, p_final smallint, p_at timestamptz) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-  INSERT INTO usage_events (tenant_id, meter, source_id, quantity, occurred_at)
-  VALUES (p_tenant, 'sms_segments_out', 'message:' || p_message, p_counted, p_at)
-  ON CONFLICT (tenant_id, meter, source_id) DO NOTHING;
-  IF p_final > 0 AND p_final <> p_counted THEN
-    INSERT INTO usage_events (tenant_id, meter, source_id, quantity, occurred_at)
-    VALUES (p_tenant, 'sms_segments_out', 'message:' || p_message || ':final', p_final - p_counted, p_at)
-    ON CONFLICT (tenant_id, meter, source_id) DO NOTHING;
-    UPDATE messages SET final_segments = p_final WHERE tenant_id = p_tenant AND id = p_message AND final_segments IS NULL;
-  END IF;
-END $$;
-
--- Registrations with open messages, whose leases may have ended or whose unknown messages are to be asked about. A lease that
--- ended makes its message unknown, never queued. The messages returned are claimed by moving look_at forward. A message that
--- somebody is settling right now is left to the next look: this function waits for no message.
-CREATE FUNCTION app.take_checks_v1(p_most integer, p_claim interval, p_check interval)
-RETURNS TABLE (tenant_id uuid, message_id uuid, registration_id uuid, sender_id uuid, recipient text, body text, class text, attempt smallint,
-               looks smallint, resent boolean, sending_at timestamptz)
-LANGUAGE plpgsql AS $$
-#variable_conflict use_column
-DECLARE
-  s record;
-  v_now timestamptz := app.now();
-BEGIN
-  FOR s IN
-    SELECT d.tenant_id, d.registration_id FROM control.schedule AS d WHERE d.check_at <= v_now
-    ORDER BY d.check_at LIMIT p_most FOR UPDATE SKIP LOCKED
-  LOOP
-    PERFORM set_config('app.tenant_id', s.tenant_id::text, true);
-    WITH lost AS (
-      UPDATE messages AS m SET status = 'unknown', looks = 0, look_at = v_now, lease_owner = NULL, lease_until = NULL, updated_at = v_now
-      WHERE m.tenant_id = s.tenant_id AND m.id = ANY (ARRAY(
-        SELECT l.id FROM messages AS l WHERE l.tenant_id = s.tenant_id AND l.registration_id = s.registration_id AND l.status = 'sending'
-          AND l.lease_until <= v_now FOR UPDATE SKIP LOCKED))
-      RETURNING m.id
-    )
-    INSERT INTO message_events (tenant_id, message_id, at, status, detail)
-    SELECT s.tenant_id, l.id, v_now, 'unknown', 'the worker that was sending it went away' FROM lost AS l;
-    RETURN QUERY
-      UPDATE messages AS m SET look_at = v_now + p_claim
-      WHERE m.tenant_id = s.tenant_id AND m.id = ANY (ARRAY(
-        SELECT u.id FROM messages AS u WHERE u.tenant_id = s.tenant_id AND u.registration_id = s.registration_id AND u.status = 'unknown'
-          AND u.look_at <= v_now ORDER BY u.look_at LIMIT 50 FOR UPDATE SKIP LOCKED))
-      RETURNING m.tenant_id, m.id, m.registration_id, m.sender_id, m.recipient, m.body, m.class, m.attempt, m.looks, m.resent, m.sending_at;
-    UPDATE control.schedule AS d SET check_at = (
-      SELECT least(min(CASE m.status WHEN 'sending' THEN m.lease_until ELSE m.look_at END), v_now + p_check) FROM messages AS m
-      WHERE m.tenant_id = s.tenant_id AND m.registration_id = s.registration_id AND m.status IN ('sending', 'unknown') HAVING count(*) > 0)
-    WHERE d.tenant_id = s.tenant_id AND d.registration_id = s.registration_id;
-  END LOOP;
-END $$;
-
--- What asking Twilio showed about one unknown message: it is there ('taken'); it was not listed ('absent'); nothing could be
--- learned ('later'), both asked again after p_seconds; or it was listed in neither look and its class decides: 'again' (queued
--- once more) or 'given_up'. False: settled meanwhile, or the Sid turned out to be another message's.
-CREATE FUNCTION app.settle_v1(p_tenant uuid, p_message uuid, p_attempt smallint, p_verdict text, p_seconds double precision, p_sid text,
-  p_twilio_status text, p_final smallint, p_code integer, p_class text) RETURNS boolean LANGUAGE plpgsql AS $$
-DECLARE
-  v_now timestamptz := app.now();
-  v_status text;
-  m record;
-BEGIN
-  PERFORM set_config('app.tenant_id', p_tenant::text, true);
-  SELECT registration_id, segments, sending_at INTO m FROM messages
-  WHERE tenant_id = p_tenant AND id = p_message AND status = 'unknown' AND attempt = p_attempt FOR UPDATE;
-  IF NOT FOUND OR EXISTS (SELECT 1 FROM messages WHERE tenant_id = p_tenant AND twilio_sid = p_sid) THEN
-    RETURN false;
-  END IF;
-  IF p_verdict IN ('absent', 'later') THEN
-    UPDATE messages SET looks = looks + CASE p_verdict WHEN 'absent' THEN 1 ELSE 0 END, look_at = v_now + make_interval(secs => p_seconds), updated_at = v_now
-    WHERE tenant_id = p_tenant AND id = p_message;
-    RETURN true;
-  END IF;
-  v_status := CASE p_verdict WHEN 'again' THEN 'queued' WHEN 'given_up' THEN 'failed'
-    ELSE CASE WHEN p_twilio_status IN ('delivered', 'read') THEN 'delivered'
-              WHEN p_twilio_status IN ('undelivered', 'failed', 'canceled') THEN p_twilio_status ELSE 'sent' END END;
-  UPDATE messages SET
-    status = v_status, twilio_sid = p_sid, twilio_status = p_twilio_status,
-    sent_at = CASE WHEN p_verdict = 'taken' THEN coalesce(sending_at, v_now) END,
-    delivered_at = CASE WHEN v_status = 'delivered' THEN v_now END,
-    error_code = p_code, error_class = CASE WHEN p_verdict = 'given_up' THEN 'ambiguous' ELSE p_class END,
-    resent = resent OR p_verdict = 'again', due_at = CASE WHEN p_verdict = 'again' THEN v_now ELSE due_at END,
-    look_at = NULL, updated_at = v_now
-  WHERE tenant_id = p_tenant AND id = p_message;
-  INSERT INTO message_events (tenant_id, message_id, at, status, detail)
-  VALUES (p_tenant, p_message, v_now, v_status,
-          CASE p_verdict WHEN 'taken' THEN 'found by asking Twilio' WHEN 'again' THEN 'Twilio lists it in neither look: sent once more'
-          ELSE 'Twilio lists it in neither look: given up' END);
-  IF p_verdict = 'taken' THEN
-    PERFORM app.bill_segments_v1(p_tenant, p_message, m.segments, p_final, coalesce(m.sending_at, v_now));
-  ELSIF p_verdict = 'again' THEN
-    INSERT INTO control.arrivals (tenant_id, registration_id, due_at, segments) VALUES (p_tenant, m.registration_id, v_now, m.segments);
-  ELSE
-    -- billed while it seemed to own a Sid that was another's: what never left is never billed
-    INSERT INTO usage_events (tenant_id, meter, source_id, quantity, occurred_at)
-    SELECT p_tenant, u.meter, u.source_id || ':void', -u.quantity, v_now FROM usage_events AS u
-    WHERE u.tenant_id = p_tenant AND u.meter = 'sms_segments_out' AND u.source_id IN ('message:' || p_message, 'message:' || p_message || ':final')
-    ON CONFLICT (tenant_id, meter, source_id) DO NOTHING;
-  END IF;
-  RETURN true;
-END $$;
-
--- Holds that ended: the tenant is active again, its switch is on again, or the hold ends by itself.
-CREATE FUNCTION app.release_holds_v1() RETURNS integer LANGUAGE plpgsql AS $$
-DECLARE
-  v_now timestamptz := app.now();
-  v_released integer;
-BEGIN
-  UPDATE control.schedule AS d SET hold_reason = NULL, held_until = NULL
-  WHERE (d.tenant_id, d.registration_id) IN (
-    SELECT h.tenant_id, h.registration_id FROM control.schedule AS h
-    WHERE h.held_until <= v_now OR (h.hold_reason IN ('suspended', 'sending held') AND app.hold_reason_v1(h.tenant_id) IS NULL)
-    ORDER BY h.tenant_id, h.registration_id FOR UPDATE SKIP LOCKED);
-  GET DIAGNOSTICS v_released = ROW_COUNT;
-  RETURN v_released;
-END $$;
-
--- The sweep that mends lost flags, p_most registrations after (p_tenant, p_registration): waiting messages that the schedule has
--- forgotten, open messages that nobody would look after. Gives the last one visited, and null when the round is over.
-CREATE FUNCTION app.repair_schedule_v1(p_tenant uuid, p_registration uuid, p_most integer, p_grace interval)
-RETURNS TABLE (tenant_id uuid, registration_id uuid, mended integer) LANGUAGE plpgsql AS $$
-#variable_conflict use_column
-DECLARE
-  s record;
-  v_now timestamptz := app.now();
-  v_next timestamptz;
-  v_visited integer := 0;
-BEGIN
-  mended := 0;
-  FOR s IN
-    SELECT d.tenant_id, d.registration_id, d.has_work, d.next_at, d.paced_until, d.picked_until, d.check_at FROM control.schedule AS d
-    WHERE (d.tenant_id, d.registration_id) > (p_tenant, p_registration)
-    ORDER BY d.tenant_id, d.registration_id LIMIT p_most
-  LOOP
-    v_visited := v_visited + 1;
-    tenant_id := s.tenant_id;
-    registration_id := s.registration_id;
-    PERFORM set_config('app.tenant_id', s.tenant_id::text, true);
-    v_next := app.next_due_v1(s.tenant_id, s.registration_id);
-    IF v_next IS NOT NULL AND (NOT s.has_work OR s.next_at > greatest(v_next, s.paced_until, s.picked_until) + p_grace) THEN
-      -- looked at once too often at worst: take_due_v1 finds out what is really due
-      UPDATE control.schedule AS d SET has_work = true, next_at = least(d.next_at, greatest(v_next, d.paced_until, d.picked_until))
-      WHERE d.tenant_id = s.tenant_id AND d.registration_id = s.registration_id;
-      mended := mended + 1;
-    END IF;
-    IF s.check_at IS NULL AND EXISTS (
-      SELECT 1 FROM messages AS m WHERE m.tenant_id = s.tenant_id AND m.registration_id = s.registration_id AND m.status IN ('sending', 'unknown'))
-    THEN
-      UPDATE control.schedule AS d SET check_at = v_now
-      WHERE d.tenant_id = s.tenant_id AND d.registration_id = s.registration_id AND d.check_at IS NULL;
-      mended := mended + 1;
-    END IF;
-  END LOOP;
-  IF v_visited < p_most THEN
-    tenant_id := NULL;
-    registration_id := NULL;
-  END IF;
-  RETURN NEXT;
-END $$;
-
-GRANT EXECUTE ON FUNCTION app.fold_arrivals_v1, app.hold_reason_v1, app.take_due_v1, app.next_due_v1, app.lease_v1, app.give_back_v1, app.record_outcomes_v1,
-  app.claim_sid_v1, app.bill_segments_v1, app.take_checks_v1, app.settle_v1, app.release_holds_v1, app.repair_schedule_v1 TO {app};
+GRANT EXECUTE ON FUNCTION app.fold_arrivals_v1, app.hold_reason_v1, app.take_due_v1, app.next_due_v1, app.lease_v1, app.give_back_v1 TO {app};
