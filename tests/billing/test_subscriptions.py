@@ -95,7 +95,7 @@ async def test_the_subscription_of_another_tenant_is_not_to_be_seen(database: Da
     async with database.tenant_scope(other) as connection:
         for asked in (tenant, other):
             with pytest.raises(NoSubscription):
-                await current_period(asked, connection, STARTED)
+                await current_period(connection, asked, STARTED)
         with pytest.raises(NoSubscription):
             await change_plan(connection, tenant, "standard", STARTED)
     async with database.tenant_scope(tenant) as connection:
