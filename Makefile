@@ -49,7 +49,7 @@ bench-ingest: venv ## how many webhooks a second; the last line is one JSON obje
 	@exec $(PY) benchmarks/ingest.py $(ARGS)
 
 kills: venv ## kills processes at random moments and counts effects
-	@exec $(PY) benchmarks/kills.py $(ARGS)
+	@exec $(PY) tests/kills/run.py $(ARGS)
 
 k8s-check: .venv.k8s/.made ## manifests against schemas and our own assertions
 	@exec env -u PYTHONSAFEPATH .venv.k8s/bin/python -m k8s.check $(ARGS)

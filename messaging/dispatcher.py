@@ -49,7 +49,7 @@ class Measures:
     per_tenant: int = 100  # of them, so that one tenant's slow account takes nobody's place
     horizon: float = 1.0
     claim: float = 10.0
-    lease: float = 30.0
+    lease: float = 15.0
     check: float = 10.0
     look: float = 0.25
 
