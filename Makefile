@@ -15,7 +15,7 @@ PACKAGES := trunkline api webhooks messaging billing tenants runtime migrations 
 export PYTHONSAFEPATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run demo test check format bench-ingest kills k8s-check pins clean
+.PHONY: help venv run demo test test-pg15 check format bench-ingest kills k8s-check pins clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -33,6 +33,12 @@ demo: venv ## plays the main job once, in a directory of its own, and ends
 
 test: venv ## the test suite (ARGS="tests/dev -x" for a part)
 	@exec $(PY) -m pytest $(ARGS)
+
+test-pg15: POSTGRES_BIN ?= /usr/lib/postgresql/15/bin
+test-pg15: venv ## the test suite on an installed PostgreSQL 15 (POSTGRES_BIN= for where its programs are)
+	@test -x "$(POSTGRES_BIN)/postgres" || { echo "make test-pg15 finds no PostgreSQL in $(POSTGRES_BIN): install version 15" \
+	  "(Debian, Ubuntu: apt-get install postgresql-15) or say where it is: make test-pg15 POSTGRES_BIN=/path/to/bin" >&2; exit 1; }
+	@exec env TRUNKLINE_TEST_POSTGRES="$(POSTGRES_BIN)" $(PY) -m pytest $(ARGS)
 
 check: venv ## format, lint, types, layers, house rules
 	$(PY) -m ruff format --check .

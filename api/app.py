@@ -3,14 +3,14 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from litestar import Litestar, Request, Response, Router
-from litestar.datastructures import State
+from litestar import Litestar, Router
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import SwaggerRenderPlugin
 from litestar.openapi.spec import Components, Reference, SecurityScheme, Tag
 
+from api.bodies import fit_for_us
 from api.callers import admin_only, provide_caller, tenant_only
 from api.edge import Edge
 from api.problems import answer_problem
@@ -25,7 +25,6 @@ from api.routes.usage import UsageRoutes
 from api.routes.vapi import TEMPLATE, WebhookDoor, documented
 from api.routes.webhooks import CallRoutes, WebhookRoutes
 from api.wiring import wire
-from runtime.refusals import Refusal
 from runtime.settings import Settings
 
 LARGEST_BODY = 65_536
@@ -36,23 +35,6 @@ tenant's Twilio registration, and every call second and segment is **accounted f
 Errors are `application/problem+json` (RFC 9457) with a `request_id`. Lists take `limit` and `cursor` and answer
 `{"items": [...], "next_cursor": null}`. Times are RFC 3339 in UTC, money is decimal text with a currency.
 """
-
-
-class UnsupportedMediaType(Refusal):
-    """The body is not JSON by its own word: 415."""
-
-    status = 415
-
-
-async def json_only(request: Request[object, object, State]) -> Response[object] | None:
-    """Our own API takes JSON that says so.
-
-    Raises:
-        UnsupportedMediaType: a body of another type.
-    """
-    if int(request.headers.get("content-length") or 0) > 0 and request.content_type[0] not in ("application/json", ""):
-        raise UnsupportedMediaType("Send JSON, with Content-Type: application/json.")
-    return None
 
 
 def create_app(settings: Settings, schema: str) -> Litestar:
@@ -71,14 +53,14 @@ def create_app(settings: Settings, schema: str) -> Litestar:
         route_handlers=[AssistantRoutes, SenderRoutes, MessageRoutes, WebhookRoutes, CallRoutes, UsageRoutes],
         guards=[tenant_only],
         dependencies={"caller": Provide(provide_caller)},
-        before_request=json_only,
+        before_request=fit_for_us,
         security=[{"tenantKey": []}],
     )
     admin_routes = Router(
         path="/",
         route_handlers=[TenantAdmin, ControlAdmin, PlanAdmin],
         guards=[admin_only],
-        before_request=json_only,
+        before_request=fit_for_us,
         security=[{"adminKey": []}],
     )
     health = [live, ready] if settings.metrics_port else [live, ready, metrics_page]

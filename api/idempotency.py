@@ -13,7 +13,7 @@ from webhooks import keys
 
 LONGEST = 255
 QUOTED = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
-BARE = re.compile(r"[\x21-\x7e]+")
+BARE = re.compile(r"[\x21\x23-\x7e]+")
 
 
 def parse(header: str) -> str:

@@ -13,6 +13,7 @@ from runtime.refusals import Invalid
 
 Item = TypeVar("Item")
 MOST, USUAL = 200, 50
+NOT_OURS = "This is not a cursor of this list."
 
 Limit = Annotated[int, QueryParameter(ge=1, le=MOST, description="How many items at most.")]
 Cursor = Annotated[str | None, QueryParameter(description="`next_cursor` of the page before.")]
@@ -36,7 +37,7 @@ def position(cursor: str | None) -> str | None:
     try:
         return base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4)).decode()
     except (ValueError, binascii.Error) as error:
-        raise Invalid.at("/cursor", "This is not a cursor of this list.") from error
+        raise Invalid.at("/cursor", NOT_OURS) from error
 
 
 def id_position(cursor: str | None) -> UUID | None:
@@ -49,7 +50,7 @@ def id_position(cursor: str | None) -> UUID | None:
     try:
         return None if found is None else UUID(found)
     except ValueError as error:
-        raise Invalid.at("/cursor", "This is not a cursor of this list.") from error
+        raise Invalid.at("/cursor", NOT_OURS) from error
 
 
 def page(rows: Sequence[Any], limit: int, key: str = "id") -> tuple[Sequence[Any], str | None]:

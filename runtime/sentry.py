@@ -42,7 +42,6 @@ OPTIONS: dict[str, Any] = {  # an upgrade of the SDK is a change of privacy: a t
     "auto_session_tracking": False,
     "enable_logs": False,
     "enable_metrics": False,
-    "propagate_traces": False,
     "trace_propagation_targets": [],
     "send_client_reports": False,
     "server_name": "",

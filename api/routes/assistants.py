@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from api.callers import Caller
 from api.pages import Cursor, Limit, Page, id_position, page
-from api.routes.shapes import Body, moment
+from api.routes.shapes import END, Body, moment
 from api.wiring import Wiring, wiring_of
 from runtime.refusals import Invalid
 from tenants import assistants
@@ -23,7 +23,7 @@ VapiId = Annotated[
     Meta(
         min_length=1,
         max_length=256,
-        pattern=r"^[^\x00\s]+$",
+        pattern=r"^[^\x00\s]+" + END,
         description="The assistant's id at Vapi.",
         examples=["ad97b706-b7c9-4d91-a135-2ad743730af5"],
     ),

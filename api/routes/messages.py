@@ -15,13 +15,14 @@ from api.callers import Caller
 from api.idempotency import request_key
 from api.pages import Cursor, Limit, Page, id_position, page
 from api.routes.shapes import Body
-from api.wiring import Wiring, wiring_of
+from api.wiring import wiring_of
 from messaging import outbox
 from messaging.acceptance import AcceptedText, BadText, accept_text
 from runtime import clock
 from runtime.ids import uuid7
-from runtime.refusals import Conflict, Forbidden, Invalid, Unavailable, Unprocessable
-from webhooks.claims import Effect
+from runtime.refusals import Conflict, Forbidden, Invalid, Refusal, Unavailable, Unprocessable
+from tenants.snapshot import Snapshot
+from webhooks.claims import Claimed, Effect
 
 OPERATION = "POST /v1/messages"
 OPTED_OUT = {"error": "opted_out"}
@@ -65,43 +66,19 @@ class MessageRoutes(Controller):
     ) -> Response[Queued]:
         """Accept a text, once for each Idempotency-Key."""
         wiring = wiring_of(state)
-        if caller.tenant.status != "active":
-            raise Forbidden("This tenant is suspended; nothing is accepted until the operator resumes it.")
         key, fingerprint = request_key(OPERATION, idempotency_key, data)
         try:
-            text = accept_text(caller.tenant, data.to, data.body, message_class=data.class_, send_at=data.send_at, sender_id=data.sender_id)
-        except BadText as error:
-            if not error.final:
-                raise Conflict(str(error)) from error
-            raise Invalid.at(error.pointer, str(error)) from error
-        return await self._claim(wiring, caller, key, fingerprint, text)
-
-    async def _claim(self, wiring: Wiring, caller: Caller, key: bytes, fingerprint: bytes, text: AcceptedText) -> Response[Queued]:
-        queued = Queued(text.id, "scheduled" if text.due_at else "queued", text.segments, clock.rfc3339(text.expected_at))
-        effect = Effect(
-            webhook_id=uuid7(),
-            place=0,
-            source="api",
-            type=OPERATION,
-            key=key.hex(),
-            fingerprint=fingerprint.hex(),
-            answer=msgspec.json.encode(queued).decode(),
-            suppressed_answer=msgspec.json.encode(OPTED_OUT).decode(),
-            name=OPERATION,
-            message=text.as_effect(),
-        )
-        (claimed,) = await wiring.claims.accept(caller.tenant.id, [effect])
-        if claimed.outcome == "conflict":
-            raise Unprocessable("This Idempotency-Key was used before with another body.")
-        if claimed.answer is None:
-            raise Unavailable
-        answer = msgspec.json.decode(claimed.answer)
-        if answer == OPTED_OUT:
-            raise Conflict("This person asked not to be texted, so nothing was sent.")
+            effect = effect_of(key, fingerprint, accepted(caller.tenant, data))
+        except Refusal:
+            # what was accepted stays so, though it would be refused by now: its time has come, its tenant is suspended
+            (claimed,) = await wiring.claims.accept(caller.tenant.id, [effect_of(key, fingerprint, None)])
+            if claimed.outcome == "absent":
+                raise
+        else:
+            (claimed,) = await wiring.claims.accept(caller.tenant.id, [effect])
         if claimed.outcome == "new":
             wiring.wake.publish()
-        replayed = {"Idempotent-Replayed": "true"} if claimed.outcome == "replay" else None
-        return Response(msgspec.convert(answer, Queued), status_code=202, headers=replayed)
+        return answer_to(claimed)
 
     @get(summary="List texts")
     async def list(
@@ -135,3 +112,52 @@ class MessageRoutes(Controller):
         async with wiring_of(state).database.tenant_scope(caller.tenant.id) as connection:
             await outbox.cancel_message(connection, caller.tenant.id, message_id)
             return await outbox.get_message(connection, caller.tenant.id, message_id)
+
+
+def accepted(tenant: Snapshot, wanted: NewMessage) -> AcceptedText:
+    """The text as it will be stored.
+
+    Raises:
+        Refusal: this tenant may not send it now, or nobody could.
+    """
+    if tenant.status != "active":
+        raise Forbidden("This tenant is suspended; nothing is accepted until the operator resumes it.")
+    try:
+        return accept_text(tenant, wanted.to, wanted.body, message_class=wanted.class_, send_at=wanted.send_at, sender_id=wanted.sender_id)
+    except BadText as error:
+        raise (Invalid.at(error.pointer, str(error)) if error.final else Conflict(str(error))) from error
+
+
+def effect_of(key: bytes, fingerprint: bytes, text: AcceptedText | None) -> Effect:
+    """A text as an effect to claim; without one only a stored answer is looked for."""
+    queued = Queued(text.id, "scheduled" if text.due_at else "queued", text.segments, clock.rfc3339(text.expected_at)) if text else None
+    return Effect(
+        webhook_id=uuid7(),
+        place=0,
+        source="api",
+        type=OPERATION,
+        key=key.hex(),
+        fingerprint=fingerprint.hex(),
+        answer=msgspec.json.encode(queued).decode(),
+        store=text is not None,
+        suppressed_answer=msgspec.json.encode(OPTED_OUT).decode(),
+        name=OPERATION,
+        message=text.as_effect() if text else None,
+    )
+
+
+def answer_to(claimed: Claimed) -> Response[Queued]:
+    """What the caller gets.
+
+    Raises:
+        Unprocessable: the key was used for something else. Conflict: this person asked not to be texted.
+    """
+    if claimed.outcome == "conflict":
+        raise Unprocessable("This Idempotency-Key was used before with another body.")
+    if claimed.answer is None:
+        raise Unavailable
+    answer = msgspec.json.decode(claimed.answer)
+    if answer == OPTED_OUT:
+        raise Conflict("This person asked not to be texted, so nothing was sent.")
+    replayed = {"Idempotent-Replayed": "true"} if claimed.outcome == "replay" else None
+    return Response(msgspec.convert(answer, Queued), status_code=202, headers=replayed)

@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from api.callers import Caller
 from api.pages import Page
-from api.routes.shapes import Body, moment
+from api.routes.shapes import END, Body, moment
 from api.wiring import wiring_of
 from billing.money import decimal_text
 from runtime.refusals import Invalid
@@ -21,18 +21,25 @@ from tenants.senders import SenderRequest, capped
 from tenants.tiers import Tier, sender_tiers, tier
 
 AccountSid = Annotated[
-    str, Meta(pattern="^AC[0-9a-fA-F]{32}$", description="The Twilio account that owns the sender.", examples=["AC" + "0" * 32])
+    str, Meta(pattern=r"^AC[0-9a-fA-F]{32}" + END, description="The Twilio account that owns the sender.", examples=["AC" + "0" * 32])
 ]
-Secret = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
+Secret = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+" + END)]
 Number = Annotated[
     str,
-    Meta(pattern=r"^(\+[1-9][0-9]{6,14}|[0-9]{3,8})$", description="E.164, or a short code's 3 to 8 digits.", examples=["+18005550100"]),
+    Meta(
+        pattern=r"^(\+[1-9][0-9]{6,14}|[0-9]{3,8})" + END, description="E.164, or a short code's 3 to 8 digits.", examples=["+18005550100"]
+    ),
 ]
-ServiceSid = Annotated[str, Meta(pattern="^MG[0-9a-fA-F]{32}$", examples=["MG" + "0" * 32])]
-KeySid = Annotated[str, Meta(pattern="^SK[0-9a-fA-F]{32}$")]
+ServiceSid = Annotated[str, Meta(pattern=r"^MG[0-9a-fA-F]{32}" + END, examples=["MG" + "0" * 32])]
+KeySid = Annotated[str, Meta(pattern=r"^SK[0-9a-fA-F]{32}" + END)]
 CampaignSid = Annotated[
     str,
-    Meta(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$", description="The 10DLC campaign: senders of one campaign share its rate."),
+    Meta(
+        min_length=1,
+        max_length=64,
+        pattern=r"^[\x21-\x7e]+" + END,
+        description="The 10DLC campaign: senders of one campaign share its rate.",
+    ),
 ]
 
 

@@ -12,14 +12,14 @@ from sqlalchemy import select
 
 from api.callers import Caller
 from api.routes.senders import per_second
-from api.routes.shapes import Body, moment
+from api.routes.shapes import Body, instant, moment
 from api.wiring import Wiring, wiring_of
 from billing.invoices import Invoice, current_invoice
 from billing.subscriptions import current_period
 from billing.usage import usage_by_meter
 from messaging.day_counts import day_count
 from runtime import clock
-from runtime.refusals import Invalid, NotFound
+from runtime.refusals import NotFound
 from tenants.snapshot import SenderView
 from tenants.tables import schedule
 
@@ -83,13 +83,11 @@ class UsageRoutes(Controller):
     ) -> dict[str, object]:
         """Sums in `[from, to)`."""
         tenant = caller.tenant.id
+        since, until = since and instant("/from", since), until and instant("/to", until)
         async with wiring_of(state).database.tenant_scope(tenant) as connection:
             if since is None or until is None:
                 period = await current_period(connection, tenant, clock.now())
                 since, until = since or period.starts_at, until or period.ends_at
-            for field, value in (("from", since), ("to", until)):
-                if value.tzinfo is None:
-                    raise Invalid.at(f"/{field}", "The time needs its offset from UTC, such as 2026-03-01T00:00:00Z.")
             items = await usage_by_meter(connection, tenant, since, until, group_by)
         return {"from": moment(since), "to": moment(until), "items": items}
 

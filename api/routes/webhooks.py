@@ -10,8 +10,8 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from api.callers import Caller
-from api.pages import Cursor, Limit, Page, id_position, page, position
-from api.routes.shapes import Body, decimal_or_none, dollars, moment
+from api.pages import NOT_OURS, Cursor, Limit, Page, id_position, page, position
+from api.routes.shapes import Body, decimal_or_none, dollars, instant, moment
 from api.wiring import wiring_of
 from billing.money import Money
 from messaging import outbox
@@ -118,15 +118,22 @@ class CallRoutes(Controller):
 
 
 def call_position(cursor: str | None) -> tuple[datetime, str] | None:
-    """Where the page before ended."""
+    """Where the page before ended.
+
+    Raises:
+        Invalid: not a cursor of ours.
+    """
     found = position(cursor)
     if found is None:
         return None
     created, _, call_id = found.partition(" ")
     try:
-        return datetime.fromisoformat(created), call_id
+        moment_of_it = datetime.fromisoformat(created)
     except ValueError as error:
-        raise Invalid.at("/cursor", "This is not a cursor of this list.") from error
+        raise Invalid.at("/cursor", NOT_OURS) from error
+    if "\x00" in call_id:
+        raise Invalid.at("/cursor", NOT_OURS)
+    return instant("/cursor", moment_of_it), call_id
 
 
 def shown_webhook(row: dict[str, Any]) -> Webhook:

@@ -1,7 +1,5 @@
 """What a tenant's rows say, seen as the owner's role: tests count effects, not calls."""
 
-from decimal import Decimal
-
 import asyncpg
 
 from tests.api.people import Tenant
@@ -29,10 +27,10 @@ class Effects:
         counted = {table: await self.count(tenant, table) for table in TABLES}
         return {table: number for table, number in counted.items() if number}
 
-    async def usage(self, tenant: Tenant) -> dict[str, tuple[int, Decimal]]:
+    async def usage(self, tenant: Tenant) -> dict[str, tuple[int, float]]:
         """By meter: how many events, and their sum."""
         query = "SELECT meter, count(*), sum(quantity) FROM usage_events WHERE tenant_id = $1 GROUP BY meter"
-        return {row[0]: (row[1], row[2]) for row in await self.owner.fetch(query, tenant.id)}
+        return {row[0]: (row[1], float(row[2])) for row in await self.owner.fetch(query, tenant.id)}
 
     async def arrivals(self, tenant: Tenant) -> int:
         """Segments that the schedule was told of."""

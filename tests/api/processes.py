@@ -51,7 +51,7 @@ async def lifespan(edge: Edge) -> AsyncIterator[None]:
     """Speak ASGI's lifespan protocol, in a task of its own: fixtures begin and end in different ones."""
     asked: asyncio.Queue[dict[str, str]] = asyncio.Queue()
     answered: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-    life = asyncio.create_task(edge({"type": "lifespan", "asgi": {}, "state": {}}, asked.get, answered.put))  # type: ignore[typeddict-item, arg-type]
+    life = asyncio.create_task(edge({"type": "lifespan", "asgi": {}, "state": {}}, asked.get, answered.put))  # type: ignore[arg-type]
     await tell(asked, answered, "startup")
     try:
         yield
