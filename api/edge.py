@@ -37,5 +37,5 @@ class Edge:
             await send(message)
 
         with sentry.isolated(UNRESOLVED, "unrouted"):
-            sentry.tag(**{"request.id": request_id})
+            sentry.bind_request(request_id)
             await self.app(scope, receive, tagged)

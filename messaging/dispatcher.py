@@ -17,7 +17,7 @@ import msgspec
 
 from messaging.day_counts import day_count
 from messaging.pacer import Grant, Pacer, PacerUnavailable
-from messaging.sending import Leased, Sending, Slot
+from messaging.sending import BEGIN_SECONDS, Leased, Sending, Slot
 from runtime import clock, metrics, sentry
 from runtime.database import Database, passing_condition
 from runtime.ids import TenantId
@@ -26,8 +26,8 @@ from runtime.logs import log
 TAKE = "SELECT tenant_id, registration_id, message_id, segments, per_minute FROM app.take_due_v1($1, $2, $3, $4, $5, $6)"
 LEASE = """
 SELECT tenant_id, message_id, registration_id, recipient, body, class, attempt, due_at, slug, tier, account_sid, auth_token_sealed,
-       api_key_sid, api_key_secret_sealed, from_number, messaging_service_sid
-FROM app.lease_v1($1, $2::jsonb, $3, $4)
+       api_key_sid, api_key_secret_sealed, from_number, messaging_service_sid, begun
+FROM app.lease_v1($1, $2::jsonb, $3, $4, $5)
 """
 GIVE_BACK = "SELECT app.give_back_v1($1, $2::jsonb)"
 
@@ -259,7 +259,10 @@ class Dispatcher:
         document = msgspec.json.encode([each.as_pick() for each in granted]).decode()
         lease, check = timedelta(seconds=self._measures.lease), timedelta(seconds=self._measures.check)
         try:
-            return [Leased.of(record) for record in await self._database.call_for_many(LEASE, self._worker, document, lease, check)]
+            return [
+                Leased.of(record)
+                for record in await self._database.call_for_many(LEASE, self._worker, document, lease, check, BEGIN_SECONDS)
+            ]
         except Exception as error:
             await self._give_back(document)
             if passing_condition(error) is None:

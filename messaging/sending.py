@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, assert_never
 from uuid import UUID
 
+from messaging.beginnings import Beginning, Beginnings
 from messaging.callback_urls import callback_url
 from messaging.outcomes import Accepted, Deferred, Outcome, Refused, Unknown
 from messaging.pacer import Pacer, PacerUnavailable
@@ -16,9 +17,11 @@ from messaging.recorder import OutcomeRecorder, OutcomeRow
 from messaging.twilio_client import Credentials, Twilio
 from runtime import clock, metrics, sentry
 from runtime.crypto import Keyring, SealBroken
+from runtime.database import passing_condition
 from runtime.ids import TenantId
 from runtime.logs import log
 
+BEGIN_SECONDS = 0.05  # before its slot a message is marked as being sent; one whose slot is nearer is marked with its lease
 LATEST_SECONDS = 2.0  # a slot missed by more is lost: leaving now could meet the next ones
 FIRST_LOOK_SECONDS = 3.0  # an unknown message is asked about so soon; its callback usually comes earlier
 LONGEST_PAUSE_SECONDS = 60.0
@@ -47,6 +50,7 @@ class Leased:
     api_key_secret_sealed: str | None
     from_number: str | None
     messaging_service_sid: str | None
+    begun: bool
 
     @classmethod
     def of(cls, record: Any) -> "Leased":
@@ -77,6 +81,7 @@ class Sending:
         twilio: Twilio,
         pacer: Pacer,
         recorder: OutcomeRecorder,
+        beginnings: Beginnings,
         keyring: Keyring,
         public_base: str,
         *,
@@ -86,6 +91,7 @@ class Sending:
         self._twilio = twilio
         self._pacer = pacer
         self._recorder = recorder
+        self._beginnings = beginnings
         self._keyring = keyring
         self._public_base = public_base
         self._call_seconds = call_seconds
@@ -96,15 +102,16 @@ class Sending:
         with sentry.isolated(message.tags, "send message"):
             sentry.tag(**{"message.id": str(message.id)})
             try:
-                await asyncio.sleep(slot.at - clock.monotonic())
+                await asyncio.sleep(slot.at - BEGIN_SECONDS - clock.monotonic())
                 outcome = await self._attempt(message, slot)
-                await self._record(message, slot, outcome)
+                if outcome is not None:
+                    await self._record(message, slot, outcome)
             except Exception as error:  # noqa: BLE001  one message's bug must not end the others
                 log.exception("sending failed", message_id=str(message.id))
                 sentry.report(error)
 
-    async def _attempt(self, message: Leased, slot: Slot) -> Outcome:
-        """Call Twilio, if that can still be done within the slot and the lease."""
+    async def _attempt(self, message: Leased, slot: Slot) -> Outcome | None:
+        """Call Twilio, if that can still be done within the slot and the lease; None when the message is no longer ours."""
         now = clock.monotonic()
         if now > slot.at + LATEST_SECONDS or now + self._call_seconds > slot.ends:
             return Deferred(None, "rate_signal", "retry_backoff", 0.0, "It missed its slot.")
@@ -113,6 +120,9 @@ class Sending:
         except SealBroken:
             log.error("a sender's secrets do not open", account=message.account_sid)
             return Refused(0, "config", "stop_sender", "The sender's credentials could not be read.", "Register the sender again.")
+        if not message.begun and not await self._begin(message):
+            return None
+        await asyncio.sleep(slot.at - clock.monotonic())
         callback = None
         if self._public_base:
             callback = callback_url(self._public_base, message.slug, self._keyring, message.tenant, message.id)
@@ -124,6 +134,16 @@ class Sending:
             status_callback=callback,
             validity_period=VALIDITY_SECONDS[message.message_class],
         )
+
+    async def _begin(self, message: Leased) -> bool:
+        """Commit that it is being sent; when storage cannot, it is not sent and its lease ends by itself."""
+        beginning = Beginning(message.tenant, message.id, message.attempt, self._call_seconds)
+        try:
+            return await self._beginnings.begin(beginning)
+        except Exception as error:
+            if passing_condition(error) is None:
+                raise
+            return False
 
     async def _record(self, message: Leased, slot: Slot, outcome: Outcome) -> None:
         row = outcome_row(message, outcome, self._first_look)

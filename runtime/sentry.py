@@ -113,6 +113,12 @@ def bind_logs(tenant: TenantTags) -> None:
     structlog.contextvars.bind_contextvars(**tenant.by_name())
 
 
+def bind_request(request_id: str) -> None:
+    """Name the request on its events and log lines: people quote it."""
+    structlog.contextvars.bind_contextvars(request_id=request_id)
+    tag(**{"request.id": request_id})
+
+
 def tag(**values: str) -> None:
     """Set tags (events) and attributes (streamed spans) of the present request or job; ids only."""
     if not sentry_sdk.get_client().is_active():

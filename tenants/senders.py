@@ -84,7 +84,8 @@ async def put_sender(
     if default:
         values["is_default"] = True
     if existing:
-        values["previous_auth_token_sealed"] = existing["auth_token_sealed"]
+        if replaces_token(keyring, tenant, existing["auth_token_sealed"], wanted.auth_token):
+            values["previous_auth_token_sealed"] = existing["auth_token_sealed"]
         await connection.execute(
             update(senders).where(senders.c.tenant_id == tenant, senders.c.id == sender_id).values(**values, updated_at=text("app.now()"))
         )
@@ -145,6 +146,11 @@ async def put_registration(connection: AsyncConnection, tenant: TenantId, wanted
 def sealed(keyring: Keyring, tenant: TenantId, column: str, plain: str | None) -> str | None:
     """A secret of a sender, sealed for its tenant and column."""
     return keyring.seal(plain, tenant, f"senders.{column}") if plain else None
+
+
+def replaces_token(keyring: Keyring, tenant: TenantId, stored: str | None, given: str | None) -> bool:
+    """Whether the given token is another one: the same one again does not push out the one before it, which Twilio may still sign with."""
+    return stored is not None and keyring.open(stored, tenant, "senders.auth_token") != given
 
 
 SENDER = (

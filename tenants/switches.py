@@ -18,12 +18,12 @@ PUT = text("""
 INSERT INTO control.switches (name, tenant_id, mode) VALUES (:name, :tenant, :mode)
 ON CONFLICT (name, tenant_id) DO UPDATE SET mode = excluded.mode, updated_at = app.now()
 """)
-HOLD = text("""
-UPDATE control.schedule SET hold_reason = :reason WHERE hold_reason IS NULL AND (CAST(:tenant AS uuid) IS NULL OR tenant_id = :tenant)
-""")
-RELEASE = text("""
-UPDATE control.schedule SET hold_reason = NULL, held_until = NULL, next_at = app.now()
-WHERE hold_reason = :reason AND (CAST(:tenant AS uuid) IS NULL OR tenant_id = :tenant)
+# everybody's switch leaves alone whoever has one of their own
+CONCERNED = """(CAST(:tenant AS uuid) = tenant_id OR CAST(:tenant AS uuid) IS NULL AND NOT EXISTS (
+  SELECT 1 FROM control.switches AS own WHERE own.name = 'sending' AND own.tenant_id = control.schedule.tenant_id AND own.mode <> :mode))"""
+HOLD = text(f"UPDATE control.schedule SET hold_reason = :reason WHERE hold_reason IS NULL AND {CONCERNED}")
+RELEASE = text(f"""
+UPDATE control.schedule SET hold_reason = NULL, held_until = NULL, next_at = app.now() WHERE hold_reason = :reason AND {CONCERNED}
 """)
 
 
@@ -39,7 +39,7 @@ async def turn(connection: AsyncConnection, name: str, mode: str, tenant: UUID |
         raise Invalid.at("/mode", f"The switch {name} takes {' or '.join(MODES[name])}.")
     await connection.execute(PUT, {"name": name, "tenant": tenant, "mode": mode})
     if name == "sending":
-        await connection.execute(HOLD if mode == "hold" else RELEASE, {"reason": HELD, "tenant": tenant})
+        await connection.execute(HOLD if mode == "hold" else RELEASE, {"reason": HELD, "tenant": tenant, "mode": mode})
     await audit.record(connection, actor, "switch.turned", tenant, name, mode=mode)
 
 

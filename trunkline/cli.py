@@ -58,11 +58,16 @@ def worker() -> None:
 @click.option("--to", "revision", default="head", show_default=True, help="The revision to go up to.")
 def migrate(revision: str) -> None:
     """Migrate the database as the owner role; safe to run twice and at once."""
+    from migrations.refusal import MigrationRefused
     from migrations.run import upgrade
 
     settings = settings_for("database_owner_url")
     application = urlsplit(settings.database_url)
-    upgrade(settings.database_owner_url, application.username or "trunkline_app", application.password, revision)
+    try:
+        upgrade(settings.database_owner_url, application.username or "trunkline_app", application.password, revision)
+    except MigrationRefused as error:
+        click.echo(str(error), err=True)
+        sys.exit(1)
 
 
 @main.command()

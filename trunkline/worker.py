@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 from redis.asyncio import Redis
 
+from messaging.beginnings import Beginnings
 from messaging.dispatcher import Dispatcher, Measures
 from messaging.pacer import Pacer
 from messaging.reconcile import Reconciler, Rules
@@ -88,7 +89,15 @@ async def connected(settings: Settings, stopping: asyncio.Event) -> AsyncIterato
 def assembled(settings: Settings, database: Database, redis: Redis, pacer: Pacer, twilio: Twilio) -> Worker:
     """A worker of these parts, under a name of its own."""
     worker, keyring = uuid4(), settings.keyring
-    sending = Sending(twilio, pacer, OutcomeRecorder(database, worker), keyring, settings.public_base_url, call_seconds=CALL_SECONDS)
+    sending = Sending(
+        twilio,
+        pacer,
+        OutcomeRecorder(database, worker),
+        Beginnings(database, worker),
+        keyring,
+        settings.public_base_url,
+        call_seconds=CALL_SECONDS,
+    )
     dispatcher = Dispatcher(database, pacer, sending, worker, Measures())
     return Worker(
         id=worker,

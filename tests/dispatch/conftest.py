@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 from aiohttp import web
 
+from messaging.beginnings import Beginnings
 from messaging.callback_urls import check_callback_token
 from messaging.dispatcher import Dispatcher, Measures
 from messaging.pacer import Pacer
@@ -123,7 +124,14 @@ async def make_dispatcher(database: Database, redis_url: str, twilio: TwilioSand
             stack.push_async_callback(pacer.close)
             http = await stack.enter_async_context(TwilioHttp(twilio.url, total=CALL_SECONDS))
             sending = Sending(
-                Twilio(http), pacer, OutcomeRecorder(database, worker), keyring, public, call_seconds=CALL_SECONDS, first_look=first_look
+                Twilio(http),
+                pacer,
+                OutcomeRecorder(database, worker),
+                Beginnings(database, worker),
+                keyring,
+                public,
+                call_seconds=CALL_SECONDS,
+                first_look=first_look,
             )
             return Dispatcher(database, pacer, sending, worker, measures)
 

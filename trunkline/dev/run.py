@@ -91,9 +91,7 @@ class House:
         await self.supervisor.start(self.trunkline("worker", settings, ready=answers(health)))
         demo = await demo_tenant(self.base_url, settings["TRUNKLINE_ADMIN_KEY"], private / "demo.json")
         self.write_dev_json(settings, demo)
-        say(
-            f"\nTrunkline is ready at {self.base_url} (API page: {self.base_url}/schema; keys: {self.data_dir / 'dev.json'})\n"
-        )
+        say(f"\nTrunkline is ready at {self.base_url} (API page: {self.base_url}/schema; keys: {self.data_dir / 'dev.json'})\n")
         self.told = await play(self.base_url, demo, vapi, twilio, say)
         if self.demo:
             self.supervisor.ask_to_stop()

@@ -20,7 +20,7 @@ CREATE TABLE messages (
   attempt smallint NOT NULL DEFAULT 0,    -- with lease_owner, the fence of whoever finishes it
   lease_owner uuid,
   lease_until timestamptz,
-  sending_at timestamptz,
+  sending_at timestamptz,                 -- committed before the request is written; without it a lost lease proves that nothing left
   looks smallint NOT NULL DEFAULT 0,      -- times Twilio was asked about an unknown one and listed nothing
   look_at timestamptz,
   resent boolean NOT NULL DEFAULT false,  -- an unknown one is sent again at most once

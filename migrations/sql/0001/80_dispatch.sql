@@ -112,10 +112,10 @@ $$;
 -- cancelled or opted out meanwhile; what is comes with all that a call to Twilio needs (secrets sealed), so that nothing more is
 -- read before it. p_picks: [{tenant_id, registration_id, paced_for, granted: [{id, wait}]}], seconds. An open message is looked
 -- after at least every p_check, until none is left.
-CREATE FUNCTION app.lease_v1(p_worker uuid, p_picks jsonb, p_lease interval, p_check interval)
+CREATE FUNCTION app.lease_v1(p_worker uuid, p_picks jsonb, p_lease interval, p_check interval, p_begin double precision)
 RETURNS TABLE (tenant_id uuid, message_id uuid, registration_id uuid, recipient text, body text, class text, attempt smallint, due_at timestamptz,
                slug text, tier text, account_sid text, auth_token_sealed text, api_key_sid text, api_key_secret_sealed text, from_number text,
-               messaging_service_sid text)
+               messaging_service_sid text, begun boolean)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
@@ -160,12 +160,13 @@ BEGIN
         CONTINUE;
       END IF;
       v_leased := true;
-      UPDATE messages AS u SET status = 'sending', attempt = u.attempt + 1, lease_owner = p_worker, sending_at = v_now,
+      UPDATE messages AS u SET status = 'sending', attempt = u.attempt + 1, lease_owner = p_worker,
+        sending_at = CASE WHEN g.wait <= p_begin THEN v_now END,
         lease_until = v_now + p_lease + make_interval(secs => g.wait), error_code = NULL, error_class = NULL, updated_at = v_now
       WHERE u.tenant_id = p.tenant_id AND u.id = g.id;
       RETURN QUERY
         SELECT p.tenant_id, g.id, p.registration_id, m.recipient, m.body, m.class, (m.attempt + 1)::smallint, m.due_at, t.slug, coalesce(t.tier, 'none'),
-          d.account_sid, d.auth_token_sealed, d.api_key_sid, d.api_key_secret_sealed, d.from_number, d.messaging_service_sid
+          d.account_sid, d.auth_token_sealed, d.api_key_sid, d.api_key_secret_sealed, d.from_number, d.messaging_service_sid, g.wait <= p_begin
         FROM senders AS d WHERE d.tenant_id = p.tenant_id AND d.id = m.sender_id;
     END LOOP;
     v_next := CASE WHEN jsonb_array_length(p.granted) = 0 THEN v_now ELSE app.next_due_v1(p.tenant_id, p.registration_id) END;
@@ -178,6 +179,28 @@ BEGIN
       queued_messages = CASE WHEN v_next IS NULL THEN 0 ELSE greatest(0, d.queued_messages - v_messages) END,
       check_at = CASE WHEN v_leased THEN least(d.check_at, v_now + p_check) ELSE d.check_at END
     WHERE d.tenant_id = p.tenant_id AND d.registration_id = p.registration_id;
+  END LOOP;
+END $$;
+
+-- Leased messages whose request is about to be written. Whatever is not returned is no longer this worker's, or its lease would
+-- end before the call could: it must not be sent. p_messages: [{tenant_id, message_id, attempt, needs}], seconds.
+CREATE FUNCTION app.begin_sending_v1(p_worker uuid, p_messages jsonb) RETURNS TABLE (message_id uuid) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+  b record;
+  v_now timestamptz := app.now();
+BEGIN
+  FOR b IN SELECT x.tenant_id, x.message_id, x.attempt, x.needs
+           FROM jsonb_to_recordset(p_messages) AS x(tenant_id uuid, message_id uuid, attempt smallint, needs double precision)
+           ORDER BY x.tenant_id, x.message_id
+  LOOP
+    PERFORM set_config('app.tenant_id', b.tenant_id::text, true);
+    UPDATE messages AS u SET sending_at = v_now
+    WHERE u.tenant_id = b.tenant_id AND u.id = b.message_id AND u.status = 'sending' AND u.lease_owner = p_worker AND u.attempt = b.attempt
+      AND u.lease_until > v_now + make_interval(secs => b.needs);
+    IF FOUND THEN
+      RETURN QUERY SELECT b.message_id;
+    END IF;
   END LOOP;
 END $$;
 
@@ -209,4 +232,5 @@ BEGIN
   RETURN v_given;
 END $$;
 
-GRANT EXECUTE ON FUNCTION app.fold_arrivals_v1, app.hold_reason_v1, app.take_due_v1, app.next_due_v1, app.lease_v1, app.give_back_v1 TO {app};
+GRANT EXECUTE ON FUNCTION app.fold_arrivals_v1, app.hold_reason_v1, app.take_due_v1, app.next_due_v1, app.lease_v1, app.give_back_v1,
+  app.begin_sending_v1 TO {app};

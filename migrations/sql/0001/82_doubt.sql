@@ -1,7 +1,7 @@
 -- Messages that Twilio may or may not have taken.
 
 -- Registrations with open messages, whose leases may have ended or whose unknown messages are to be asked about. A lease that
--- ended makes its message unknown, never queued. The messages returned are claimed by moving look_at forward. A message that
+-- ended makes its message unknown where its request was begun, and only else queued again. The messages returned are claimed by moving look_at forward. A message that
 -- somebody is settling right now is left to the next look: this function waits for no message.
 CREATE FUNCTION app.take_checks_v1(p_most integer, p_claim interval, p_check interval)
 RETURNS TABLE (tenant_id uuid, message_id uuid, registration_id uuid, sender_id uuid, recipient text, body text, class text, attempt smallint,
@@ -19,9 +19,18 @@ BEGIN
   LOOP
     PERFORM set_config('app.tenant_id', s.tenant_id::text, true);
     FOR m IN
-      SELECT l.id FROM messages AS l WHERE l.tenant_id = s.tenant_id AND l.registration_id = s.registration_id AND l.status = 'sending'
-        AND l.lease_until <= v_now FOR UPDATE SKIP LOCKED
+      SELECT l.id, l.segments, l.sending_at FROM messages AS l WHERE l.tenant_id = s.tenant_id AND l.registration_id = s.registration_id
+        AND l.status = 'sending' AND l.lease_until <= v_now FOR UPDATE SKIP LOCKED
     LOOP
+      IF m.sending_at IS NULL THEN
+        -- its request was never begun: proved not sent, so it waits again; whoever held it can no longer begin
+        UPDATE messages AS u SET status = 'queued', lease_owner = NULL, lease_until = NULL, updated_at = v_now
+        WHERE u.tenant_id = s.tenant_id AND u.id = m.id;
+        INSERT INTO control.arrivals (tenant_id, registration_id, due_at, segments) VALUES (s.tenant_id, s.registration_id, v_now, m.segments);
+        INSERT INTO message_events (tenant_id, message_id, at, status, detail)
+        VALUES (s.tenant_id, m.id, v_now, 'queued', 'the worker that held it went away before sending it');
+        CONTINUE;
+      END IF;
       UPDATE messages AS u SET status = 'unknown', looks = 0, look_at = v_now, lease_owner = NULL, lease_until = NULL, updated_at = v_now
       WHERE u.tenant_id = s.tenant_id AND u.id = m.id;
       INSERT INTO message_events (tenant_id, message_id, at, status, detail)
