@@ -12,6 +12,7 @@ from litestar.openapi.spec import Components, Reference, SecurityScheme, Tag
 
 from api.bodies import fit_for_us
 from api.callers import admin_only, provide_caller, tenant_only
+from api.documented_problems import document_problems
 from api.edge import Edge
 from api.problems import answer_problem
 from api.routes.admin import ControlAdmin, TenantAdmin
@@ -75,6 +76,7 @@ def create_app(settings: Settings, schema: str) -> Litestar:
     )
     paths = app.openapi_schema.paths or {}
     app.openapi_schema.paths = {TEMPLATE: documented(), **paths}
+    document_problems(app.openapi_schema)
     return app
 
 

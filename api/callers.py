@@ -7,9 +7,10 @@ from litestar.connection import ASGIConnection, Request
 from litestar.datastructures import State
 from litestar.handlers import BaseRouteHandler
 
-from api.wiring import wiring_of
+from api.wiring import Wiring, wiring_of
 from runtime import sentry
 from runtime.refusals import Forbidden, NotFound, Unauthorized
+from tenants import audit
 from tenants.snapshot import Snapshot
 
 Connection = ASGIConnection[object, object, object, State]
@@ -65,6 +66,7 @@ async def tenant_only(connection: Connection, _: BaseRouteHandler) -> None:
         if tenant is None:
             raise NotFound("tenant; name one with the header X-Tenant")
         caller = Caller(ADMIN, tenant)
+        await note_acting(wiring, tenant, connection)
     else:
         holder = await wiring.keys.holder(key)
         own = await wiring.tenants.by_id(holder.tenant) if holder else None
@@ -76,6 +78,13 @@ async def tenant_only(connection: Connection, _: BaseRouteHandler) -> None:
         caller = Caller(f"key:{holder.key_id}", own)
     sentry.bind_tenant(caller.tenant.tags)
     connection.scope["state"]["caller"] = caller
+
+
+async def note_acting(wiring: Wiring, tenant: Snapshot, connection: Connection) -> None:
+    """The operator enters a tenant's scope: written down before anything is done or read there."""
+    what = f"{connection.scope.get('method')} {connection.scope.get('path_template')}"
+    async with wiring.database.unscoped() as database:  # unscoped: the audit trail stands in the schema control
+        await audit.record(database, ADMIN, "tenant.acted_for", tenant.id, what)
 
 
 async def provide_caller(request: Request[object, object, State]) -> Caller:

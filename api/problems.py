@@ -88,7 +88,7 @@ def problem_of(error: Exception) -> Problem:
 def framework_problem(error: HTTPException) -> Problem:
     """What Litestar refuses; its own text holds the query string, with whatever stands in it, so it is not passed on."""
     places = [place for place in error.extra if isinstance(place, dict)] if isinstance(error.extra, list) else []
-    errors = tuple(Place(pointer(place), str(place.get("message", "Not valid."))) for place in places)
+    errors = tuple(Place(pointer(place), said_of(place)) for place in places)
     if error.status_code == BAD_REQUEST and not errors:  # a body that is no JSON at all
         errors = (Place("", "The body should be a JSON document."),)
     if error.status_code >= SERVER_ERROR:
@@ -96,6 +96,12 @@ def framework_problem(error: HTTPException) -> Problem:
     detail = INVALID if error.status_code == BAD_REQUEST else DETAILS.get(error.status_code, error.detail)
     headers = {name: value for name, value in (error.headers or {}).items() if name.lower() in ("allow", "www-authenticate")}
     return Problem(error.status_code, detail, headers, errors)
+
+
+def said_of(place: Mapping[str, Any]) -> str:
+    """What is wrong at a place; of a body that is not there Litestar says only its own name for it."""
+    message = str(place.get("message", "Not valid."))
+    return "Send a JSON body." if message == "'data'" else message
 
 
 def pointer(place: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """Deciding about a text before anything is stored: may it be sent, how many segments is it, when will it leave. No I/O."""
 
+import unicodedata
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -12,6 +13,7 @@ from tenants.tiers import registration_step
 
 MOST_CHARACTERS = 1_600  # Twilio refuses longer bodies (error 21617)
 FARTHEST_SCHEDULE = timedelta(days=365)
+VISIBLE = frozenset("LNPS")  # letters, numbers, punctuation, symbols (Unicode general categories)
 CLASSES = {"otp": 0, "transactional": 1, "marketing": 2}
 
 
@@ -26,7 +28,7 @@ class BadText(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class AcceptedText:
-    """A message as it will be stored; `wait` is the expected time until it leaves, in seconds."""
+    """A message as it will be stored; `wait` is the expected time until it leaves, in seconds, unless it is `held`."""
 
     id: UUID
     recipient: str
@@ -39,6 +41,7 @@ class AcceptedText:
     due_at: datetime | None
     expected_at: datetime
     wait: float
+    held: bool
 
     def as_effect(self) -> dict[str, object]:
         """The message part of an effect, as the SQL function app.accept_v1 takes it."""
@@ -82,7 +85,7 @@ def accept_text(
     moment = clock.now()
     due_at = checked_schedule(send_at, moment)
     counted = segments.count(body)
-    wait = expected_wait(tenant, sender, counted.segments)
+    wait = expected_wait(tenant, sender)
     expected_at = max(due_at or moment, moment + timedelta(seconds=wait))
     return AcceptedText(
         id=uuid7(),
@@ -96,6 +99,7 @@ def accept_text(
         due_at=due_at,
         expected_at=expected_at,
         wait=(expected_at - moment).total_seconds(),
+        held=is_held(tenant, sender),
     )
 
 
@@ -111,7 +115,7 @@ def chosen_sender(tenant: Snapshot, sender_id: UUID | None) -> SenderView:
 
 def check_body(body: str) -> None:
     """A body Twilio takes: 1 to 1,600 characters, something visible, nothing that cannot travel."""
-    if not body.strip():
+    if not any(unicodedata.category(character)[0] in VISIBLE for character in body):
         raise BadText("/body", "The text is empty; say what it should contain.")
     if len(body) > MOST_CHARACTERS:
         raise BadText("/body", f"The text has {len(body)} characters; at most {MOST_CHARACTERS:,} can be sent.")
@@ -139,9 +143,13 @@ def checked_schedule(send_at: datetime | None, moment: datetime) -> datetime | N
     return send_at if send_at > moment else None
 
 
-def expected_wait(tenant: Snapshot, sender: SenderView, own_segments: int) -> float:
+def expected_wait(tenant: Snapshot, sender: SenderView) -> float:
     """Seconds until a text accepted now leaves: the pacer's next slot, then everything that waits before it."""
     age = clock.monotonic() - tenant.taken_at
     ahead = sender.queued_segments + tenant.accepted_since.get(sender.registration_id, 0)
-    tenant.accepted_since[sender.registration_id] = tenant.accepted_since.get(sender.registration_id, 0) + own_segments
     return max(0.0, sender.paced_for - age) + ahead * 60 / sender.segments_per_minute
+
+
+def is_held(tenant: Snapshot, sender: SenderView) -> bool:
+    """Whether nothing leaves just now, whatever the pace."""
+    return sender.hold_reason is not None or tenant.switch("sending", "on") == "hold"

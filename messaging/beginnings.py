@@ -35,7 +35,7 @@ class Beginnings:
         self._task: asyncio.Task[None] | None = None
 
     async def begin(self, beginning: Beginning) -> bool:
-        """Whether the message is still ours to send; false also when storage cannot say so: then its lease ends by itself."""
+        """Whether the message is still ours to send; raises what storage raises: then it is not sent, and its lease ends by itself."""
         answered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append((beginning, answered))
         if self._task is None or self._task.done():
@@ -51,7 +51,9 @@ class Beginnings:
                 begun = {record["message_id"] for record in await self._database.call_for_many(BEGIN, self._worker, document)}
             except Exception as error:  # noqa: BLE001  whatever it was, each of them is told
                 for _, answered in batch:
-                    answered.set_exception(error)
+                    if not answered.done():  # whoever asked may have gone away
+                        answered.set_exception(error)
                 continue
             for beginning, answered in batch:
-                answered.set_result(beginning.message_id in begun)
+                if not answered.done():
+                    answered.set_result(beginning.message_id in begun)

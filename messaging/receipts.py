@@ -22,6 +22,7 @@ from runtime.refusals import NotFound
 from tenants.tables import arrivals, registrations
 
 FINAL = {"delivered": "delivered", "read": "delivered", "undelivered": "undelivered", "failed": "failed", "canceled": "canceled"}
+MOST_SEGMENTS = 100
 TOLL_FREE_STOP = 30004  # on toll-free numbers this is how the network's own STOP shows
 
 BILL = text("SELECT app.bill_segments_v1(:tenant, :message, CAST(:counted AS smallint), CAST(:final AS smallint), app.now())")
@@ -70,7 +71,7 @@ async def receive(connection: AsyncConnection, tenant: TenantId, message_id: UUI
     if not moves:
         return "late"
     await move(connection, tenant, row, reported, code)
-    final = whole_number(form.get("NumSegments"))
+    final = segments_told(form)
     await connection.execute(BILL, {"tenant": tenant, "message": message_id, "counted": row["segments"], "final": final})
     if await means_stop(connection, tenant, row["registration_id"], code):
         await opt_out(connection, tenant, row["recipient"], "twilio")
@@ -123,7 +124,7 @@ async def record_inbound(connection: AsyncConnection, tenant: TenantId, form: Ma
     sid, sender = form.get("MessageSid") or form.get("SmsSid"), form.get("From")
     if not sid or not sender:
         return "ignored"
-    source, segments = f"inbound:{sid}", whole_number(form.get("NumSegments")) or 1
+    source, segments = f"inbound:{sid}", segments_told(form) or 1
     counted = await connection.execute(COUNT_INBOUND, {"tenant": tenant, "source": source, "segments": segments})
     if counted.rowcount == 0:
         return "repeated"
@@ -139,3 +140,9 @@ async def opt_out(connection: AsyncConnection, tenant: TenantId, recipient: str,
     """Text this person no more; said twice is said once."""
     values = {"tenant_id": tenant, "recipient": recipient, "source": source, "created_at": func.app.now()}
     await connection.execute(upsert(opt_outs).values(values).on_conflict_do_nothing())
+
+
+def segments_told(form: Mapping[str, str]) -> int | None:
+    """How many segments Twilio counted, if it says so; no text has more than a few dozen."""
+    told = whole_number(form.get("NumSegments"))
+    return told if told is not None and 0 < told <= MOST_SEGMENTS else None

@@ -23,7 +23,7 @@ from runtime.logs import log
 
 BEGIN_SECONDS = 0.05  # before its slot a message is marked as being sent; one whose slot is nearer is marked with its lease
 LATEST_SECONDS = 2.0  # a slot missed by more is lost: leaving now could meet the next ones
-FIRST_LOOK_SECONDS = 3.0  # an unknown message is asked about so soon; its callback usually comes earlier
+FIRST_LOOK_SECONDS = 3.0  # before that an unknown message's callback usually comes; the schedule then asks within its `check`
 LONGEST_PAUSE_SECONDS = 60.0
 FULL_QUEUE_SECONDS = (30.0, 60.0)  # Twilio's queue of this sender is full (21611)
 REFUNDED = frozenset({"not_sent", "backpressure"})

@@ -89,6 +89,7 @@ async def open_database(url: str, connections: int = 16) -> Database:
         max_overflow=0,
         pool_timeout=WAIT_SECONDS,
         pool_pre_ping=True,
+        hide_parameters=True,  # an exception's text must not carry a number
         connect_args={"timeout": CONNECT_SECONDS, "command_timeout": WAIT_SECONDS},
     )
     pool = await asyncpg.create_pool(
@@ -154,6 +155,8 @@ def passing_condition(error: BaseException) -> str | None:
 
 def closed_under_us(error: BaseException) -> bool:
     """Whether asyncpg found its connection or pool closed; its other interface errors are wrong uses of it, ours to mend."""
+    if isinstance(error, AttributeError) and error.obj is None and error.name in ("write", "writelines"):
+        return True  # the driver writes to a transport that is gone
     if isinstance(error, asyncpg.InternalClientError):
         return True  # a backend that was terminated just as its connection was taken out again
     return isinstance(error, asyncpg.InterfaceError) and not isinstance(error, ValueError) and "clos" in str(error)

@@ -33,7 +33,12 @@ def configure_logs(style: str, component: str) -> None:
     last: list[Processor] = [
         tell_error,
         withhold_private,
-        structlog.processors.JSONRenderer() if style == "json" else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+        structlog.processors.JSONRenderer()
+        if style == "json"
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            exception_formatter=structlog.dev.plain_traceback,  # the rich one prints local variables
+        ),
     ]
     structlog.configure(
         processors=[*first, *last],

@@ -8,14 +8,18 @@ from sqlalchemy import insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from runtime.crypto import Keyring
+from runtime import clock
+from runtime.crypto import Keyring, SealBroken
 from runtime.database import Database
 from runtime.fresh import FreshCache
 from runtime.ids import TenantId, uuid7
 from runtime.refusals import Conflict, NotFound
 from tenants import audit
+from tenants.registrations import RegistrationRequest, put_registration
 from tenants.tables import registrations, sender_routes, senders
 from tenants.tiers import sender_tiers
+
+PREVIOUS_SIGNS_FOR = "1 day"  # Twilio signs with the old token until the new one is promoted; a leaked one must not sign for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,11 @@ class SenderRequest:
     api_key_secret: str | None = field(default=None, repr=False)
     campaign_sid: str | None = None
     brand_sid: str | None = None
+
+    @property
+    def registration(self) -> RegistrationRequest:
+        """What it says of its registration."""
+        return RegistrationRequest(self.tier, self.tier_source, self.campaign_sid, self.brand_sid)
 
     @property
     def address(self) -> str:
@@ -72,7 +81,8 @@ async def put_sender(
     existing = (
         (await connection.execute(select(senders).where(senders.c.tenant_id == tenant, senders.c.id == sender_id))).mappings().one_or_none()
     )
-    registration_id = await put_registration(connection, tenant, wanted, existing["registration_id"] if existing else None)
+    current = existing["registration_id"] if existing else None
+    registration_id = await put_registration(connection, tenant, wanted.registration, sender_id, current)
     if default:
         await connection.execute(update(senders).where(senders.c.tenant_id == tenant, senders.c.is_default).values(is_default=False))
     values: dict[str, Any] = {
@@ -86,6 +96,7 @@ async def put_sender(
     if existing:
         if replaces_token(keyring, tenant, existing["auth_token_sealed"], wanted.auth_token):
             values["previous_auth_token_sealed"] = existing["auth_token_sealed"]
+            values["previous_token_until"] = text(f"app.now() + interval '{PREVIOUS_SIGNS_FOR}'")
         await connection.execute(
             update(senders).where(senders.c.tenant_id == tenant, senders.c.id == sender_id).values(**values, updated_at=text("app.now()"))
         )
@@ -119,30 +130,6 @@ async def claim_route(connection: AsyncConnection, tenant: TenantId, wanted: Sen
     return owned
 
 
-async def put_registration(connection: AsyncConnection, tenant: TenantId, wanted: SenderRequest, current: UUID | None) -> UUID:
-    """The registration that the sender belongs to: the campaign's if one is named, else its own; its tier becomes the one given."""
-    joined = current
-    if wanted.campaign_sid:
-        query = select(registrations.c.id).where(registrations.c.tenant_id == tenant, registrations.c.campaign_sid == wanted.campaign_sid)
-        joined = (await connection.execute(query)).scalar()
-    values: dict[str, Any] = {
-        "tier": wanted.tier,
-        "tier_source": wanted.tier_source,
-        "segments_per_minute": sender_tiers()[wanted.tier].segments_per_minute,
-        "brand_sid": wanted.brand_sid,
-    }
-    if joined is None:
-        made = uuid7()
-        await connection.execute(insert(registrations).values(tenant_id=tenant, id=made, campaign_sid=wanted.campaign_sid, **values))
-        return made
-    await connection.execute(
-        update(registrations)
-        .where(registrations.c.tenant_id == tenant, registrations.c.id == joined)
-        .values(**values, updated_at=text("app.now()"))
-    )
-    return joined
-
-
 def sealed(keyring: Keyring, tenant: TenantId, column: str, plain: str | None) -> str | None:
     """A secret of a sender, sealed for its tenant and column."""
     return keyring.seal(plain, tenant, f"senders.{column}") if plain else None
@@ -150,7 +137,10 @@ def sealed(keyring: Keyring, tenant: TenantId, column: str, plain: str | None) -
 
 def replaces_token(keyring: Keyring, tenant: TenantId, stored: str | None, given: str | None) -> bool:
     """Whether the given token is another one: the same one again does not push out the one before it, which Twilio may still sign with."""
-    return stored is not None and keyring.open(stored, tenant, "senders.auth_token") != given
+    try:
+        return stored is not None and keyring.open(stored, tenant, "senders.auth_token") != given
+    except SealBroken:
+        return False  # nobody can check with it any more; registering the sender again is how that is mended
 
 
 SENDER = (
@@ -220,7 +210,8 @@ class SenderBook:
             value = row[column]
             return None if value is None else self._keyring.open(value, tenant, f"senders.{name}")
 
-        tokens = [opened("auth_token_sealed", "auth_token"), opened("previous_auth_token_sealed", "auth_token")]
+        previous = row["previous_token_until"] is not None and row["previous_token_until"] > clock.now()
+        tokens = [opened("auth_token_sealed", "auth_token"), opened("previous_auth_token_sealed", "auth_token") if previous else None]
         api_key_secret = opened("api_key_secret_sealed", "api_key_secret")
         with_key = row["api_key_sid"] is not None and api_key_secret is not None
         return SenderCredentials(

@@ -13,6 +13,7 @@ from runtime.database import Database
 from runtime.fresh import FreshCache
 from runtime.ids import TenantId
 from runtime.sentry import TenantTags
+from tenants.slugs import is_slug
 from tenants.tiers import Tier, tier
 
 
@@ -88,6 +89,12 @@ class Snapshot:
         """One sender by its id."""
         return next((sender for sender in self.senders if sender.id == sender_id), None)
 
+    def note_accepted(self, message: Mapping[str, object]) -> None:
+        """Count a text that was stored since: it waits before whatever is accepted next."""
+        registration, segments = message["registration_id"], message["segments"]
+        if isinstance(registration, UUID) and isinstance(segments, int):
+            self.accepted_since[registration] = self.accepted_since.get(registration, 0) + segments
+
     def switch(self, name: str, default: str) -> str:
         """The mode of a switch: the tenant's own before everybody's."""
         return self.switches.get(name, default)
@@ -103,7 +110,7 @@ class TenantBook:
 
     async def by_slug(self, slug: str) -> Snapshot | None:
         """The tenant of a webhook URL, or None; closed tenants are unknown."""
-        return await self._by_slug.get(slug)
+        return await self._by_slug.get(slug) if is_slug(slug) else None
 
     async def by_id(self, tenant: TenantId) -> Snapshot | None:
         """The tenant of a key or a job, or None."""
@@ -121,8 +128,6 @@ class TenantBook:
         self._by_slug.forget(slug)
 
     async def _load(self, slug: str) -> Snapshot | None:
-        if "\x00" in slug:  # no slug has one, and PostgreSQL refuses it
-            return None
         found = await self._database.call_for_many("SELECT app.tenant_snapshot_v1($1)", slug)
         document = found[0][0]
         return None if document is None else snapshot_of(msgspec.json.decode(document, type=Raw))

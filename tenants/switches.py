@@ -18,12 +18,20 @@ PUT = text("""
 INSERT INTO control.switches (name, tenant_id, mode) VALUES (:name, :tenant, :mode)
 ON CONFLICT (name, tenant_id) DO UPDATE SET mode = excluded.mode, updated_at = app.now()
 """)
-# everybody's switch leaves alone whoever has one of their own
-CONCERNED = """(CAST(:tenant AS uuid) = tenant_id OR CAST(:tenant AS uuid) IS NULL AND NOT EXISTS (
-  SELECT 1 FROM control.switches AS own WHERE own.name = 'sending' AND own.tenant_id = control.schedule.tenant_id AND own.mode <> :mode))"""
-HOLD = text(f"UPDATE control.schedule SET hold_reason = :reason WHERE hold_reason IS NULL AND {CONCERNED}")
-RELEASE = text(f"""
-UPDATE control.schedule SET hold_reason = NULL, held_until = NULL, next_at = app.now() WHERE hold_reason = :reason AND {CONCERNED}
+# a tenant's own row stands only while it is stricter: everybody's hold stops everybody
+FORGET = text("DELETE FROM control.switches WHERE name = :name AND tenant_id = :tenant")
+# rows in order of their key, as the dispatcher takes them; what another switch still holds stays held (app.hold_reason_v1)
+HOLD = text("""
+UPDATE control.schedule SET hold_reason = :reason WHERE (tenant_id, registration_id) IN (
+  SELECT s.tenant_id, s.registration_id FROM control.schedule AS s
+  WHERE s.hold_reason IS NULL AND (CAST(:tenant AS uuid) IS NULL OR s.tenant_id = :tenant)
+  ORDER BY s.tenant_id, s.registration_id FOR UPDATE)
+""")
+RELEASE = text("""
+UPDATE control.schedule SET hold_reason = NULL, held_until = NULL, next_at = app.now() WHERE (tenant_id, registration_id) IN (
+  SELECT s.tenant_id, s.registration_id FROM control.schedule AS s
+  WHERE s.hold_reason = :reason AND (CAST(:tenant AS uuid) IS NULL OR s.tenant_id = :tenant) AND app.hold_reason_v1(s.tenant_id) IS NULL
+  ORDER BY s.tenant_id, s.registration_id FOR UPDATE)
 """)
 
 
@@ -37,9 +45,13 @@ async def turn(connection: AsyncConnection, name: str, mode: str, tenant: UUID |
         raise Invalid.at("/name", f"There is no switch {name!r}; there are: {', '.join(MODES)}.")
     if mode not in MODES[name]:
         raise Invalid.at("/mode", f"The switch {name} takes {' or '.join(MODES[name])}.")
-    await connection.execute(PUT, {"name": name, "tenant": tenant, "mode": mode})
+    default_again = tenant is not None and mode == DEFAULTS[name]
+    await connection.execute(
+        FORGET if default_again else PUT,
+        {"name": name, "tenant": tenant, "mode": mode} if not default_again else {"name": name, "tenant": tenant},
+    )
     if name == "sending":
-        await connection.execute(HOLD if mode == "hold" else RELEASE, {"reason": HELD, "tenant": tenant, "mode": mode})
+        await connection.execute(HOLD if mode == "hold" else RELEASE, {"reason": HELD, "tenant": tenant})
     await audit.record(connection, actor, "switch.turned", tenant, name, mode=mode)
 
 

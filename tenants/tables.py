@@ -168,6 +168,7 @@ senders = Table(
     Column("account_sid", Text, nullable=False),
     Column("auth_token_sealed", Text),
     Column("previous_auth_token_sealed", Text),
+    Column("previous_token_until", Instant),
     Column("api_key_sid", Text),
     Column("api_key_secret_sealed", Text),
     Column("from_number", Text),

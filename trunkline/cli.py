@@ -101,7 +101,7 @@ def told(result: dict[str, Any], *, as_json: bool, text: Callable[[dict[str, Any
 
 
 @main.command()
-@click.option("--port", default=8080, show_default=True, help="Where the API listens.")
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(1, 65_535), help="Where the API listens.")
 @click.option(
     "--data-dir", default=".trunkline", show_default=True, type=click.Path(path_type=Path), help="Where the servers keep their data."
 )

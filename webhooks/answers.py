@@ -26,8 +26,10 @@ def results(entries: list[str]) -> bytes:
     return b'{"results":[' + ",".join(entries).encode() + b"]}"
 
 
-def queued(wait: float, due_at: datetime | None, zone: ZoneInfo) -> str:
+def queued(wait: float, due_at: datetime | None, zone: ZoneInfo, *, held: bool = False) -> str:
     """What the caller hears about a text: honest about when it leaves."""
+    if held:
+        return "Queued. Sending is paused at the moment, the text leaves when that ends."
     if due_at is not None:
         return f"Scheduled, leaves on {spoken_time(due_at, zone)}."
     return "Queued, leaves now." if wait < 2 else f"Queued, leaves in about {spoken_duration(wait)}."  # noqa: PLR2004  under two seconds is now

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from runtime import clock
-from webhooks.envelope import decoded, reread
+from webhooks.envelope import UNREADABLE, decoded, reread
 
 RANKS = {"scheduled": 10, "queued": 20, "ringing": 30, "in-progress": 40, "forwarding": 50, "ended": 90}
 UNKNOWN_RANK = 5
@@ -163,7 +163,7 @@ def raw_number(raw: Part) -> object:
         return None
     try:
         return msgspec.json.decode(raw, type=Decimal | None)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
 
 

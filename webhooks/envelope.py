@@ -13,6 +13,7 @@ from typing_extensions import TypeIs
 from runtime.refusals import Invalid
 
 LONGEST_ID = 256
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # what msgspec raises for bytes that are no JSON
 Shape = TypeVar("Shape")
 
 
@@ -130,7 +131,7 @@ def number_in(raw: Raw | UnsetType) -> str | None:
         return None
     try:
         return CUSTOMER.decode(raw).number or None
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
 
 
@@ -140,5 +141,5 @@ def decoded(raw: Raw | UnsetType) -> Any:
         return None
     try:
         return msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None

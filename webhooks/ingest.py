@@ -24,7 +24,7 @@ from webhooks.calls import CallFacts, report_facts, status_facts
 from webhooks.claims import Claimed, Claims, Effect
 from webhooks.credentials import authenticates, presented_secrets
 from webhooks.duplicates import DuplicateCounter
-from webhooks.envelope import Webhook, present, read
+from webhooks.envelope import LONGEST_ID, Webhook, present, read
 from webhooks.tool_calls import ToolCall, tool_calls
 from webhooks.tools import OPTED_OUT, Prepared, prepare
 
@@ -116,7 +116,8 @@ class Ingest:
             metrics.EFFECTS.labels(each.outcome).inc()
             if each.outcome == "replay":
                 self._duplicates.count(tenant.id, bytes.fromhex(effect.key))
-            elif each.outcome == "new" and each.message_id is not None:
+            elif each.outcome == "new" and each.message_id is not None and effect.message is not None:
+                tenant.note_accepted(effect.message)
                 self._wake.publish()
         return claimed
 
@@ -159,9 +160,7 @@ class Ingest:
 def tool_effect(tenant: Snapshot, webhook: Webhook, delivery: UUID, call: ToolCall, place: int) -> Effect:
     """A tool call as an effect: its key, what to write and what to answer."""
     arguments = keys.canonical(call.arguments)
-    prepared = Prepared(error=answers.SUSPENDED, final=False) if tenant.status != "active" else prepare(
-        tenant, call.name, webhook.caller, call.arguments
-    )  # fmt: skip  # the condition comes first
+    prepared = prepared_for(tenant, webhook, call)
     return Effect(
         webhook_id=delivery,
         place=place,
@@ -174,13 +173,27 @@ def tool_effect(tenant: Snapshot, webhook: Webhook, delivery: UUID, call: ToolCa
         answer=answers.entry(call.id, call.name, result=prepared.result, error=prepared.error),
         store=prepared.final,
         state="done" if prepared.result is not None else "failed",
-        name=call.name.replace("\x00", "\ufffd"),
-        tool_call_id=call.id.replace("\x00", "\ufffd") if call.id else None,
+        name=storable(call.name),
+        tool_call_id=storable(call.id) if call.id else None,
         arguments=arguments.decode(),
         suppressed_answer=answers.entry(call.id, call.name, error=OPTED_OUT),
         meter="tool_calls" if prepared.result is not None else None,
         message=prepared.text.as_effect() if prepared.text else None,
     )
+
+
+def prepared_for(tenant: Snapshot, webhook: Webhook, call: ToolCall) -> Prepared:
+    """What the call will do: nothing for a suspended tenant, or where the webhook itself is wrong about it."""
+    if tenant.status != "active":
+        return Prepared(error=answers.SUSPENDED, final=False)
+    if call.fault is not None:
+        return Prepared(error=call.fault, final=False)
+    return prepare(tenant, call.name, webhook.caller, call.arguments)
+
+
+def storable(text: str) -> str:
+    """An id or a name as a row can hold it; its key is made of the whole."""
+    return text[:LONGEST_ID].replace("\x00", "\ufffd")
 
 
 def said(call: ToolCall, claimed: Claimed) -> str:

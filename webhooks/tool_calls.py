@@ -6,18 +6,21 @@ import msgspec
 from msgspec import Raw, UnsetType
 
 from runtime.refusals import Invalid
-from webhooks.envelope import LONGEST_ID, Message, decoded, present
+from webhooks.answers import CONFLICT
+from webhooks.envelope import UNREADABLE, Message, decoded, present
 from webhooks.keys import CONSTANT_IDS
 
 MOST_CALLS = 64
+TOO_MANY = "These are too many tool calls at once, so this one was not done. Make it again by itself."
 
 
 class ToolCall(msgspec.Struct, frozen=True):
-    """One call: `arguments` is None when they cannot be read as an object."""
+    """One call: `arguments` is None when they cannot be read as an object; with a `fault` it is answered and not run."""
 
     id: str | None
     name: str
     arguments: dict[str, Any] | None
+    fault: str | None = None
 
 
 def tool_calls(message: Message) -> list[ToolCall]:
@@ -33,9 +36,12 @@ def tool_calls(message: Message) -> list[ToolCall]:
     else:
         found = [with_definition(item) for item in items("toolWithToolCallList", message.tool_with_tool_call_list)]
     once: dict[object, ToolCall] = {}
-    for place, call in enumerate(found[:MOST_CALLS]):
-        once.setdefault(place if call.id is None or call.id in CONSTANT_IDS else call.id, call)
-    return list(once.values())
+    for place, call in enumerate(found):
+        known = once.setdefault(place if call.id is None or call.id in CONSTANT_IDS else call.id, call)
+        if (known.name, known.arguments) != (call.name, call.arguments):
+            once[place] = msgspec.structs.replace(call, fault=CONFLICT)
+    calls = list(once.values())
+    return calls[:MOST_CALLS] + [msgspec.structs.replace(call, fault=TOO_MANY) for call in calls[MOST_CALLS:]]
 
 
 def items(name: str, raw: Raw | UnsetType) -> list[dict[str, Any]]:
@@ -80,8 +86,8 @@ def first(of: dict[str, Any], *names: str) -> Any:
 
 
 def text(value: object) -> str | None:
-    """A non-empty text short enough to be an id or a name."""
-    return value[:LONGEST_ID] if isinstance(value, str) and value else None
+    """A non-empty text."""
+    return value if isinstance(value, str) and value else None
 
 
 def arguments(value: object) -> dict[str, Any] | None:
@@ -89,7 +95,7 @@ def arguments(value: object) -> dict[str, Any] | None:
     if isinstance(value, str):
         try:
             value = msgspec.json.decode(value)
-        except (msgspec.DecodeError, RecursionError):
+        except UNREADABLE:
             return None
     if value is None:
         return {}

@@ -30,7 +30,7 @@ def send_sms(tenant: Snapshot, caller: str | None, given: dict[str, Any]) -> Pre
         accepted = accept_text(tenant, to, body, send_at=time_argument(given, "send_at"))
     except BadText as error:
         return Prepared(error=str(error), final=error.final)
-    return Prepared(result=queued(accepted.wait, accepted.due_at, tenant.zone), text=accepted)
+    return Prepared(result=queued(accepted.wait, accepted.due_at, tenant.zone, held=accepted.held), text=accepted)
 
 
 def current_time(tenant: Snapshot, _caller: str | None, _given: dict[str, Any]) -> Prepared:
@@ -48,7 +48,7 @@ def prepare(tenant: Snapshot, name: str, caller: str | None, given: dict[str, An
     """What a call of this tool will do and say."""
     tool = TOOLS.get(name)
     if tool is None:
-        return Prepared(error=f"There is no tool named {name or 'without a name'}.")
+        return Prepared(error=f"There is no tool named {name}." if name else "This tool call names no tool.")
     if given is None:
         return Prepared(error="The arguments of this call could not be read as a JSON object.")
     return tool(tenant, caller, given)

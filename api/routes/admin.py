@@ -18,6 +18,7 @@ from runtime import clock
 from runtime.ids import TenantId
 from runtime.refusals import Invalid
 from tenants import audit, keys, registry, switches
+from tenants.registrations import cap_registrations
 from tenants.registry import checked
 
 Text = Annotated[str, Meta(max_length=200)]
@@ -170,7 +171,11 @@ class TenantAdmin(Controller):
         """As it stands."""
         return await shown_tenant(state, tenant_id)
 
-    @patch("/{tenant_id:uuid}", summary="Change a tenant", description="A new plan is in force from the next period on.")
+    @patch(
+        "/{tenant_id:uuid}",
+        summary="Change a tenant",
+        description="A new plan is in force from the next period on; a lower max_tier slows the tenant's senders at once.",
+    )
     async def change(self, tenant_id: FromPath[UUID], data: JSONBody[dict[str, str | None]], state: State) -> Tenant:
         """Change what is given."""
         wiring = wiring_of(state)
@@ -178,8 +183,10 @@ class TenantAdmin(Controller):
         async with wiring.database.unscoped() as connection:  # unscoped: a tenant stands in the schema control
             if changes:
                 await registry.change_tenant(connection, tenant_id, ADMIN, **changes)
+            await wiring.database.enter(connection, TenantId(tenant_id))
+            if max_tier := changes.get("max_tier"):
+                await cap_registrations(connection, TenantId(tenant_id), max_tier)
             if plan := changes.get("plan"):
-                await wiring.database.enter(connection, TenantId(tenant_id))
                 await change_plan(connection, TenantId(tenant_id), plan, clock.now())
         shown = await shown_tenant(state, tenant_id)
         wiring.tenants.forget(shown.slug)

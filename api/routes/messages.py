@@ -71,12 +71,14 @@ class MessageRoutes(Controller):
             effect = effect_of(key, fingerprint, accepted(caller.tenant, data))
         except Refusal:
             # what was accepted stays so, though it would be refused by now: its time has come, its tenant is suspended
-            (claimed,) = await wiring.claims.accept(caller.tenant.id, [effect_of(key, fingerprint, None)])
+            effect = effect_of(key, fingerprint, None)
+            (claimed,) = await wiring.claims.accept(caller.tenant.id, [effect])
             if claimed.outcome == "absent":
                 raise
         else:
             (claimed,) = await wiring.claims.accept(caller.tenant.id, [effect])
-        if claimed.outcome == "new":
+        if claimed.outcome == "new" and claimed.message_id is not None and effect.message is not None:
+            caller.tenant.note_accepted(effect.message)
             wiring.wake.publish()
         return answer_to(claimed)
 
@@ -130,7 +132,7 @@ def accepted(tenant: Snapshot, wanted: NewMessage) -> AcceptedText:
 
 def effect_of(key: bytes, fingerprint: bytes, text: AcceptedText | None) -> Effect:
     """A text as an effect to claim; without one only a stored answer is looked for."""
-    queued = Queued(text.id, "scheduled" if text.due_at else "queued", text.segments, clock.rfc3339(text.expected_at)) if text else None
+    queued = Queued(text.id, status_of(text), text.segments, clock.rfc3339(text.expected_at)) if text else None
     return Effect(
         webhook_id=uuid7(),
         place=0,
@@ -144,6 +146,13 @@ def effect_of(key: bytes, fingerprint: bytes, text: AcceptedText | None) -> Effe
         name=OPERATION,
         message=text.as_effect() if text else None,
     )
+
+
+def status_of(text: AcceptedText) -> str:
+    """What the text is waiting for: its time, the end of a hold, or its turn."""
+    if text.due_at is not None:
+        return "scheduled"
+    return "held" if text.held else "queued"
 
 
 def answer_to(claimed: Claimed) -> Response[Queued]:

@@ -60,7 +60,7 @@ async def busy_tenant(owner: "asyncpg.Connection[asyncpg.Record]") -> tuple[Ids,
     await owner.execute(
         "INSERT INTO control.tenants (id, slug, name, timezone, plan) VALUES ($1, $2, $2, 'UTC', 'standard')", ids.tenant, slug
     )
-    await owner.execute("DELETE FROM control.schedule")
+    await owner.execute("DELETE FROM control.schedule; DELETE FROM control.arrivals")
     await owner.execute(
         "INSERT INTO control.schedule (tenant_id, registration_id, next_at, check_at, picked_by, picked_until)"
         " VALUES ($1, $2, '-infinity', '-infinity', $1, 'infinity')",

@@ -55,14 +55,15 @@ async def test_a_bare_tenant_has_nothing(database: Database, tenant: TenantId) -
     assert found.switch("sending", "on") == "on"
 
 
-async def test_its_own_switch_goes_before_everybodys(
+async def test_everybodys_hold_stops_everybody(
     database: Database, tenant: TenantId, other: TenantId, owner: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
     async with database.unscoped() as connection:
-        await switches.turn(connection, "sending", "hold", None, "admin")
+        await switches.turn(connection, "sending", "hold", tenant, "admin")
         await switches.turn(connection, "sending", "on", tenant, "admin")
+        await switches.turn(connection, "sending", "hold", None, "admin")
     try:
-        assert (await read(database, tenant)).switch("sending", "on") == "on"
+        assert (await read(database, tenant)).switch("sending", "on") == "hold"
         assert (await read(database, other)).switch("sending", "on") == "hold"
     finally:
         await owner.execute("DELETE FROM control.switches WHERE tenant_id IS NULL")

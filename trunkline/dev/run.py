@@ -31,16 +31,18 @@ LOOK_SECONDS = 2.0
 def run_dev(port: int, data_dir: Path, *, demo: bool) -> int:
     """Serve until stopped, or with `demo` play the story in a directory of its own and end; answers with the exit code."""
     directory = Path(tempfile.mkdtemp(prefix="trunkline-demo-")) if demo else data_dir
-    house = House(free_port() if demo else port, directory, demo=demo)
+    told = False
     try:
+        house = House(free_port() if demo else port, directory, demo=demo)
         asyncio.run(house.live())
+        told = house.told
     except StartError as error:
         click.echo(str(error), err=True)
         return 1
     finally:
         if demo:
             shutil.rmtree(directory, ignore_errors=True)
-    return 0 if house.told or not demo else 1
+    return 0 if told or not demo else 1
 
 
 @dataclass
@@ -55,8 +57,11 @@ class House:
 
     def __post_init__(self) -> None:
         """Make the directory, with 0700 where it is ours to make."""
-        if not self.data_dir.exists():
-            private_directory(self.data_dir.absolute())
+        try:
+            if not self.data_dir.exists():
+                private_directory(self.data_dir.absolute())
+        except OSError as error:
+            raise StartError(f"{self.data_dir} cannot be used ({error.strerror}): choose another DATA_DIR.") from error
         self.supervisor = Supervisor(self.data_dir)
 
     @property
@@ -70,8 +75,8 @@ class House:
 
     async def begin(self) -> None:
         """Servers, migrations, sandboxes, worker, API, demo tenant, dev.json, story: each needs the one before."""
-        if not is_free(self.port):
-            raise StartError(f"Port {self.port} is taken on this machine; choose another one: make run PORT=8081.")
+        if not is_free(self.port):  # here, where what a killed run left behind has been ended
+            raise StartError(f"Port {self.port} is taken, or not open to you: choose another one, such as make run PORT=8081.")
         say = self.supervisor.notice
         say("starting PostgreSQL and Valkey ...")
         private = self.supervisor.private

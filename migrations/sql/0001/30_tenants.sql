@@ -46,6 +46,7 @@ CREATE TABLE senders (
   account_sid text NOT NULL,
   auth_token_sealed text,                 -- signs callbacks; without it the MAC in their URL alone authenticates
   previous_auth_token_sealed text,        -- Twilio signs with the old one until the new one is promoted
+  previous_token_until timestamptz,
   api_key_sid text,
   api_key_secret_sealed text,
   from_number text,

@@ -16,9 +16,11 @@ BEGIN
 
   WITH e AS MATERIALIZED (
     SELECT x.webhook_id, x.place, x.source, x.type, x.call_id, x.assistant_id, decode(x.key, 'hex') AS key, x.key AS key_text,
-           decode(x.fingerprint, 'hex') AS fingerprint, x.state, x.name, x.tool_call_id, x.arguments, x.meter, x.recipient, x.body, x.class,
+           decode(x.fingerprint, 'hex') AS fingerprint, x.name, x.tool_call_id, x.arguments, x.recipient, x.body, x.class,
            x.priority, x.encoding, x.segments, x.status, x.sender_id, x.registration_id, x.due_at, x.expected_at,
            CASE WHEN s.found THEN x.suppressed_answer ELSE x.answer END AS answer,
+           CASE WHEN s.found THEN 'failed' ELSE x.state END AS state,
+           CASE WHEN s.found THEN NULL ELSE x.meter END AS meter,
            CASE WHEN s.found THEN NULL ELSE x.message_id END AS message_id
     FROM jsonb_to_recordset(p_effects) AS x(
       webhook_id uuid, place smallint, source text, type text, call_id text, assistant_id text, key text, fingerprint text, store boolean,

@@ -36,8 +36,8 @@ END $$;
 CREATE FUNCTION app.hold_reason_v1(p_tenant uuid) RETURNS text LANGUAGE sql STABLE AS $$
   SELECT CASE
     WHEN (SELECT t.status FROM control.tenants AS t WHERE t.id = p_tenant) IS DISTINCT FROM 'active' THEN 'suspended'
-    WHEN (SELECT w.mode FROM control.switches AS w WHERE w.name = 'sending' AND (w.tenant_id = p_tenant OR w.tenant_id IS NULL)
-          ORDER BY w.tenant_id NULLS LAST LIMIT 1) = 'hold' THEN 'sending held'
+    WHEN EXISTS (SELECT 1 FROM control.switches AS w WHERE w.name = 'sending' AND w.mode = 'hold' AND (w.tenant_id = p_tenant OR w.tenant_id IS NULL))
+      THEN 'sending held'
   END
 $$;
 

@@ -29,6 +29,11 @@ BEGIN
       INSERT INTO message_events (tenant_id, message_id, at, status, detail)
       SELECT o.tenant_id, o.message_id, v_now, 'late', concat_ws(' ', o.outcome, o.sid, o.code) FROM messages AS q
       WHERE q.tenant_id = o.tenant_id AND q.id = o.message_id AND q.twilio_sid IS DISTINCT FROM o.sid;
+      -- a callback says no segments: Twilio's own count comes with the answer, also when that is the slower of the two
+      IF o.outcome = 'taken' AND o.segments > 0 THEN
+        PERFORM app.bill_segments_v1(o.tenant_id, o.message_id, q.segments, o.segments, v_now) FROM messages AS q
+        WHERE q.tenant_id = o.tenant_id AND q.id = o.message_id AND q.twilio_sid = o.sid;
+      END IF;
       RETURN QUERY SELECT o.message_id, false;
       CONTINUE;
     END IF;
@@ -82,6 +87,12 @@ CREATE FUNCTION app.bill_segments_v1(p_tenant uuid, p_message uuid, p_counted sm
 BEGIN
   INSERT INTO usage_events (tenant_id, meter, source_id, quantity, occurred_at)
   VALUES (p_tenant, 'sms_segments_out', 'message:' || p_message, p_counted, p_at)
+  ON CONFLICT (tenant_id, meter, source_id) DO NOTHING;
+  -- it had been given up after all, and its bill voided: it left, so it is owed again
+  INSERT INTO usage_events (tenant_id, meter, source_id, quantity, occurred_at)
+  SELECT p_tenant, u.meter, u.source_id || ':back', -u.quantity, u.occurred_at FROM usage_events AS u
+  WHERE u.tenant_id = p_tenant AND u.meter = 'sms_segments_out'
+    AND u.source_id IN ('message:' || p_message || ':void', 'message:' || p_message || ':final:void')
   ON CONFLICT (tenant_id, meter, source_id) DO NOTHING;
   IF p_final > 0 AND p_final <> p_counted THEN
     INSERT INTO usage_events (tenant_id, meter, source_id, quantity, occurred_at)

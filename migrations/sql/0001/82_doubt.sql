@@ -1,8 +1,8 @@
 -- Messages that Twilio may or may not have taken.
 
 -- Registrations with open messages, whose leases may have ended or whose unknown messages are to be asked about. A lease that
--- ended makes its message unknown where its request was begun, and only else queued again. The messages returned are claimed by moving look_at forward. A message that
--- somebody is settling right now is left to the next look: this function waits for no message.
+-- ended makes its message unknown if its request had begun, and only else queued again. The messages returned are claimed by
+-- moving look_at forward. One that somebody is settling right now is left to the next look: this function waits for no message.
 CREATE FUNCTION app.take_checks_v1(p_most integer, p_claim interval, p_check interval)
 RETURNS TABLE (tenant_id uuid, message_id uuid, registration_id uuid, sender_id uuid, recipient text, body text, class text, attempt smallint,
                looks smallint, resent boolean, sending_at timestamptz)
@@ -42,7 +42,7 @@ BEGIN
       ORDER BY q.look_at LIMIT 50 FOR UPDATE SKIP LOCKED
     LOOP
       UPDATE messages AS u SET look_at = v_now + p_claim WHERE u.tenant_id = s.tenant_id AND u.id = m.id;
-      RETURN QUERY SELECT s.tenant_id, m.id, s.registration_id, m.sender_id, m.recipient, m.body, m.class, m.attempt, m.looks, m.resent, m.sending_at;
+      RETURN QUERY SELECT s.tenant_id, m.id, s.registration_id, m.sender_id, m.recipient, m.body, m.class, m.attempt, m.looks, m.resent, coalesce(m.sending_at, v_now);
     END LOOP;
     UPDATE control.schedule AS d SET check_at = (
       SELECT least(min(CASE q.status WHEN 'sending' THEN q.lease_until ELSE q.look_at END), v_now + p_check) FROM messages AS q
@@ -94,7 +94,7 @@ BEGIN
   ELSE
     -- billed while it seemed to own a Sid that was another's: what never left is never billed
     INSERT INTO usage_events (tenant_id, meter, source_id, quantity, occurred_at)
-    SELECT p_tenant, u.meter, u.source_id || ':void', -u.quantity, v_now FROM usage_events AS u
+    SELECT p_tenant, u.meter, u.source_id || ':void', -u.quantity, u.occurred_at FROM usage_events AS u
     WHERE u.tenant_id = p_tenant AND u.meter = 'sms_segments_out' AND u.source_id IN ('message:' || p_message, 'message:' || p_message || ':final')
     ON CONFLICT (tenant_id, meter, source_id) DO NOTHING;
   END IF;

@@ -58,4 +58,22 @@ BEGIN
   RETURN NEXT;
 END $$;
 
-GRANT EXECUTE ON FUNCTION app.release_holds_v1, app.repair_schedule_v1 TO {app};
+-- A sender joined another registration: what waits of it is paced there from now on.
+CREATE FUNCTION app.move_waiting_v1(p_tenant uuid, p_sender uuid, p_source uuid, p_target uuid) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+  v_moved integer;
+BEGIN
+  WITH moved AS (
+    UPDATE messages AS m SET registration_id = p_target
+    WHERE m.tenant_id = p_tenant AND m.registration_id = p_source AND m.sender_id = p_sender AND m.status IN ('queued', 'scheduled')
+    RETURNING m.due_at, m.segments
+  ), told AS (
+    INSERT INTO control.arrivals (tenant_id, registration_id, due_at, segments)
+    SELECT p_tenant, p_target, w.due_at, w.segments FROM moved AS w
+    UNION ALL SELECT p_tenant, p_source, w.due_at, -w.segments FROM moved AS w
+  )
+  SELECT count(*) INTO v_moved FROM moved;
+  RETURN v_moved;
+END $$;
+
+GRANT EXECUTE ON FUNCTION app.release_holds_v1, app.repair_schedule_v1, app.move_waiting_v1 TO {app};

@@ -1,0 +1,102 @@
+"""A fault of ours reaches Sentry with the tenant whose request it was, and with nothing of what the request held."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import sentry_sdk
+
+import webhooks.ingest
+from runtime.sentry import start_sentry
+from sandbox.sentry import SentrySandbox
+from tests.api.effects import Effects
+from tests.api.people import CALLER, Person, Tenant, tool_item, tool_message
+
+BODY = "The code for the door is 4711."
+
+
+@pytest.fixture
+async def sentry() -> AsyncIterator[SentrySandbox]:
+    """Reporting to a stand-in over HTTP, as `trunkline serve` starts it; ended for the tests that follow."""
+    async with SentrySandbox.running() as sandbox:
+        start_sentry(sandbox.dsn(), "api", "test", "0")
+        yield sandbox
+        await asyncio.to_thread(sentry_sdk.get_client().close, 2)
+        sentry_sdk.get_global_scope().set_client(None)
+        sentry_sdk.get_global_scope().clear()
+
+
+async def events(sentry: SentrySandbox) -> list[dict[str, Any]]:
+    await asyncio.to_thread(sentry_sdk.flush, 5)
+    return [item["payload"] for item in sentry.items if item["type"] == "event"]
+
+
+@pytest.fixture
+def faulty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug that says everything it knows, with everything in its frames."""
+
+    def broken(tenant: object, name: str, caller: str | None, given: dict[str, Any] | None) -> None:
+        raise ValueError(f"cannot do {given!r} for {caller} of {tenant!r} by {name}, call me at (213) 555-0123")
+
+    monkeypatch.setattr(webhooks.ingest, "prepare", broken)
+
+
+def text_for(tenant: Tenant) -> dict[str, Any]:
+    return tool_message([tool_item("send_sms", {"to": CALLER, "body": BODY})], f"call-of-{tenant.slug}")
+
+
+@pytest.mark.usefixtures("faulty")
+async def test_a_fault_says_whose_it_is_and_nothing_else(sentry: SentrySandbox, tenant: Tenant, effects: Effects) -> None:
+    answer = await tenant.webhook(text_for(tenant))
+    assert answer.status_code == 500
+    assert await effects.counts(tenant) == {}
+    (event,) = await events(sentry)
+    tags = event["tags"]
+    assert (tags["tenant.id"], tags["tenant.slug"], tags["tenant.tier"]) == (tenant.id, tenant.slug, "short_code")
+    assert (tags["component"], tags["request.id"]) == ("api", answer.headers["x-request-id"])
+    assert (tags["webhook.type"], tags["call.id"]) == ("tool-calls", f"call-of-{tenant.slug}")
+    assert event["transaction"] == "POST /vapi-webhook/{tenant_slug}"
+    assert event["exception"]["values"][-1]["type"] == "ValueError"
+    whole = json.dumps(list(sentry.items), default=str)
+    for private in (tenant.secret, tenant.key, BODY, "4711", CALLER, CALLER[2:], "555-0123", "Bearer"):
+        assert private not in whole, private
+
+
+@pytest.mark.usefixtures("faulty")
+async def test_faults_at_once_are_each_its_own_tenants(sentry: SentrySandbox, tenant: Tenant, other: Tenant) -> None:
+    answers = await asyncio.gather(*(each.webhook(text_for(each)) for _ in range(5) for each in (tenant, other)))
+    owners = {answer.headers["x-request-id"]: each for answer, each in zip(answers, [tenant, other] * 5, strict=True)}
+    found = await events(sentry)
+    assert found
+    for event in found:
+        owner = owners[event["tags"]["request.id"]]
+        assert (event["tags"]["tenant.slug"], event["tags"]["call.id"]) == (owner.slug, f"call-of-{owner.slug}")
+    assert {event["tags"]["tenant.slug"] for event in found} == {tenant.slug, other.slug}
+
+
+async def test_a_fault_on_a_report_of_twilio_says_whose_it_is(sentry: SentrySandbox, tenant: Tenant, effects: Effects) -> None:
+    await effects.owner.execute("UPDATE senders SET auth_token_sealed = 'gone:AAAA' WHERE tenant_id = $1", tenant.id)
+    form = {"From": CALLER, "To": tenant.sender["from_number"], "AccountSid": tenant.sender["account_sid"], "Body": BODY}
+    assert (await tenant.http.post(f"/twilio/{tenant.slug}/inbound", data=form)).status_code == 500
+    (event,) = await events(sentry)
+    assert (event["tags"]["tenant.slug"], event["transaction"]) == (tenant.slug, "POST /twilio/{tenant_slug}/inbound")
+    assert event["exception"]["values"][-1]["type"] == "SealBroken"
+    whole = json.dumps(list(sentry.items), default=str)
+    assert [private for private in (BODY, CALLER, CALLER[2:], tenant.sender["account_sid"]) if private in whole] == []
+
+
+async def test_refusals_are_no_faults(sentry: SentrySandbox, admin: Person, tenant: Tenant) -> None:
+    refused = [
+        await tenant.webhook(b"{"),
+        await tenant.webhook(b"{}", secret="wrong"),
+        await tenant.tool("fly", {}),
+        await tenant.get("/v1/nowhere"),
+        await tenant.get("/v1/messages?limit=x"),
+        await tenant.post("/v1/messages", {"to": 5}),
+        await tenant.get("/v1/admin/tenants"),
+        await admin.get("/v1/messages"),
+    ]
+    assert [answer.status_code for answer in refused] == [400, 401, 200, 404, 400, 400, 403, 404]
+    assert await events(sentry) == []

@@ -1,0 +1,142 @@
+import json
+from itertools import combinations
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from runtime.refusals import Invalid
+from tests.webhooks.snapshots import snapshot
+from webhooks import keys
+from webhooks.envelope import read
+from webhooks.ingest import information, tool_effect
+from webhooks.tool_calls import tool_calls
+
+TEXT = st.text(max_size=8)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+PARTS = st.lists(st.none() | st.binary(max_size=4), max_size=4)
+
+
+def shuffled(value: Any) -> Any:
+    """The same value with the keys of every object the other way round."""
+    if isinstance(value, dict):
+        return {key: shuffled(value[key]) for key in reversed(value)}
+    return [shuffled(each) for each in value] if isinstance(value, list) else value
+
+
+@given(PARTS, PARTS)
+def test_a_digest_tells_lists_of_parts_apart(one: list[bytes | None], two: list[bytes | None]) -> None:
+    assert (keys.digest(*one) == keys.digest(*two)) == (one == two)
+    assert len(keys.digest(*one)) == keys.SIZE
+
+
+def test_text_and_its_bytes_are_one_part_and_nothing_is_not_empty() -> None:
+    assert keys.digest("é") == keys.digest("é".encode())
+    assert keys.digest(None) != keys.digest("")
+    assert keys.digest("a", "b") != keys.digest("ab")
+
+
+@given(JSON)
+def test_the_order_of_keys_is_no_difference(value: Any) -> None:
+    assert keys.canonical(shuffled(value)) == keys.canonical(value)
+    assert json.loads(keys.canonical(value)) == json.loads(json.dumps(value))
+
+
+@given(st.dictionaries(TEXT, JSON, max_size=3), st.dictionaries(TEXT, JSON, max_size=3))
+def test_other_arguments_have_another_fingerprint(one: dict[str, Any], two: dict[str, Any]) -> None:
+    same = keys.canonical(one) == keys.canonical(two)
+    assert (keys.tool_call_fingerprint("f", keys.canonical(one)) == keys.tool_call_fingerprint("f", keys.canonical(two))) == same
+
+
+@given(TEXT, TEXT, TEXT, st.binary(max_size=4), st.binary(max_size=4))
+def test_with_both_ids_the_arguments_are_no_part_of_the_key(call: str, tool_call: str, name: str, one: bytes, two: bytes) -> None:
+    assume(tool_call and tool_call not in keys.CONSTANT_IDS)
+    assert keys.tool_call_key(call, tool_call, name, one, b"body 1") == keys.tool_call_key(call, tool_call, name, two, b"body 2")
+
+
+@pytest.mark.parametrize("tool_call_id", [None, "", "hook-function-call"], ids=repr)
+def test_without_an_id_of_its_own_a_call_is_known_by_its_arguments(tool_call_id: str | None) -> None:
+    keyed = [keys.tool_call_key("c", tool_call_id, "f", arguments, body) for arguments in (b"1", b"2") for body in (b"x", b"y")]
+    assert keyed[0] == keyed[1] != keyed[2] == keyed[3]
+
+
+def test_without_a_call_only_the_same_bytes_are_the_same() -> None:
+    """Two calls could share the ids of a hand-made body, so nothing is claimed by them alone."""
+    assert keys.tool_call_key(None, "t", "f", b"1", b"x") == keys.tool_call_key(None, "t", "f", b"1", b"x")
+    assert keys.tool_call_key(None, "t", "f", b"1", b"x") != keys.tool_call_key(None, "t", "f", b"1", b"y")
+
+
+def test_every_kind_and_every_id_has_a_key_of_its_own() -> None:
+    made = {
+        "tool call": keys.tool_call_key("c", "t", "f", b"1", b""),
+        "tool call of another call": keys.tool_call_key("d", "t", "f", b"1", b""),
+        "another tool call": keys.tool_call_key("c", "u", "f", b"1", b""),
+        "another tool": keys.tool_call_key("c", "t", "g", b"1", b""),
+        "tool call without an id": keys.tool_call_key("c", None, "f", b"1", b""),
+        "tool call without a call": keys.tool_call_key(None, "t", "f", b"1", b""),
+        "report": keys.report_key("c"),
+        "report of another call": keys.report_key("d"),
+        "status": keys.status_key("c", "ended"),
+        "another status": keys.status_key("c", "ringing"),
+        "status of another call": keys.status_key("d", "ended"),
+        "information": keys.information_key("hang", "c", b"1", b"x"),
+        "of another type": keys.information_key("transcript", "c", b"1", b"x"),
+        "of another call": keys.information_key("hang", "d", b"1", b"x"),
+        "at another time": keys.information_key("hang", "c", b"2", b"x"),
+        "at no time": keys.information_key("hang", "c", None, b"x"),
+        "with other fields": keys.information_key("hang", "c", b"1", b"y"),
+        "request": keys.api_key("POST /v1/messages", "c"),
+        "another request": keys.api_key("POST /v1/messages", "d"),
+        "another operation": keys.api_key("POST /v1/assistants", "c"),
+    }
+    assert [(one, two) for one, two in combinations(made, 2) if made[one] == made[two]] == []
+
+
+def hang(**message: Any) -> bytes:
+    return json.dumps({"message": {"type": "hang", "call": {"id": "c"}, **message}}).encode()
+
+
+@pytest.mark.parametrize(
+    "retried",
+    [
+        hang(x=1, artifact={"recordingUrl": "https://storage.example/signed-anew"}),
+        hang(x=1, assistant={"name": "changed"}, phoneNumber={}, customer={"number": "+12135550123"}),
+        b'{ "message" : { "x":1, "call":{"status":"ended","id":"c"}, "type" : "hang" } }',
+    ],
+    ids=["presigned addresses", "common parts", "order and spaces"],
+)
+def test_a_retry_that_differs_in_what_it_carries_along_is_the_same_message(retried: bytes) -> None:
+    assert information(read(retried), "{}").key == information(read(hang(x=1)), "{}").key
+
+
+@pytest.mark.parametrize(
+    "other", [hang(x=2), hang(x=1, y=1), hang(x=1, timestamp=5), hang(x=1, call={"id": "d"}), hang(x=1, type="transcript")]
+)
+def test_what_a_type_carries_itself_makes_it_another_message(other: bytes) -> None:
+    assert information(read(other), "{}").key != information(read(hang(x=1)), "{}").key
+
+
+def test_a_message_without_a_call_is_the_same_only_byte_for_byte() -> None:
+    def key(**message: Any) -> str:
+        return information(read(json.dumps({"message": {"type": "chat.created", **message}}).encode()), "{}").key
+
+    assert key(chat={"id": "1"}) == key(chat={"id": "1"}) != key(chat={"id": "2"})
+
+
+def test_unreadable_field_names_are_refused() -> None:
+    with pytest.raises(Invalid):
+        keys.own_fields(b'{"message":{"type":"hang","\xff":1}}')
+
+
+def test_two_tenants_share_a_key_which_their_tenant_id_tells_apart() -> None:
+    """Keys are unique with the tenant's id in the table; the key itself needs no part of it."""
+    call = {"id": "t", "function": {"name": "current_time", "arguments": {"b": 1, "a": 2}}}
+    webhook = read(json.dumps({"message": {"call": {"id": "c"}, "toolCallList": [call]}}).encode())
+    (item,) = tool_calls(webhook.message)
+    one, two = (tool_effect(snapshot(), webhook, tenant.id, item, 0) for tenant in (snapshot(), snapshot()))
+    assert (one.key, one.fingerprint) == (two.key, two.fingerprint)

@@ -1,0 +1,150 @@
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.refusals import Invalid
+from webhooks.envelope import read
+from webhooks.tool_calls import ToolCall, tool_calls
+
+SLOT = {"slot": "Thu 09:30"}
+BOOK = ToolCall("call_1", "book", SLOT)
+SCHEMA = {"type": "object", "properties": {"slot": {"type": "string"}}}
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["id", "name", "function", "arguments", "toolCall"]), inner)
+    ),
+    max_leaves=12,
+)
+
+
+def calls_of(**message: Any) -> list[ToolCall]:
+    return tool_calls(read(json.dumps({"message": {"type": "tool-calls", **message}}).encode()).message)
+
+
+def item(tool_call_id: str = "call_1", name: str = "book", arguments: Any = None) -> dict[str, Any]:
+    return {"id": tool_call_id, "type": "function", "function": {"name": name, "arguments": SLOT if arguments is None else arguments}}
+
+
+SHAPES = {
+    "A, arguments as an object": {"toolCallList": [item()]},
+    "A, without a type": {"toolCallList": [{"id": "call_1", "function": {"name": "book", "arguments": SLOT}}]},
+    "B, arguments as a string": {"toolCallList": [item(arguments=json.dumps(SLOT))]},
+    "C, flat arguments": {"toolCallList": [{"id": "call_1", "name": "book", "arguments": SLOT}]},
+    "D, flat parameters": {"toolCallList": [{"id": "call_1", "name": "book", "parameters": SLOT}]},
+    "E, name beside the call": {"toolWithToolCallList": [{"name": "book", "toolCall": {"id": "call_1", "parameters": SLOT}}]},
+    "E, name in the definition": {
+        "toolWithToolCallList": [
+            {"type": "function", "function": {"name": "book", "parameters": SCHEMA}, "toolCall": {"id": "call_1", "parameters": SLOT}}
+        ]
+    },
+    "E, name and arguments in the call": {
+        "toolWithToolCallList": [{"type": "function", "function": {"name": "defined", "parameters": SCHEMA}, "toolCall": item()}]
+    },
+    "E, parameters in the call's function": {
+        "toolWithToolCallList": [{"toolCall": {"id": "call_1", "function": {"name": "book", "parameters": SLOT}}}]
+    },
+    "F, toolCalls alone": {"toolCalls": [item()]},
+    "F, beside the others": {"toolCalls": [item()], "toolCallList": [item()], "toolWithToolCallList": [{"toolCall": item()}]},
+    "null before a list": {"toolCallList": None, "toolCalls": [item()]},
+}
+
+
+@pytest.mark.parametrize("message", SHAPES.values(), ids=SHAPES)
+def test_every_shape_is_one_call(message: dict[str, Any]) -> None:
+    assert calls_of(**message) == [BOOK]
+
+
+def test_one_list_is_read_and_it_is_the_first_there_is() -> None:
+    listed = {"toolCallList": [item("a")], "toolCalls": [item("b")], "toolWithToolCallList": [{"toolCall": item("c")}]}
+    assert [call.id for call in calls_of(**listed)] == ["a"]
+    assert [call.id for call in calls_of(**{**listed, "toolCallList": None})] == ["b"]
+    assert [call.id for call in calls_of(toolWithToolCallList=listed["toolWithToolCallList"])] == ["c"]
+    assert calls_of(toolCallList=[], toolCalls=[item("b")]) == []
+
+
+def test_the_history_is_no_call() -> None:
+    past = {"role": "tool_calls", "toolCalls": [item("old")]}
+    assert calls_of(artifact={"messages": [past], "toolCallList": [item("old")]}, toolCallList=[item("new")])[0].id == "new"
+    assert calls_of(artifact={"messages": [past]}) == []
+
+
+def test_an_id_is_called_once_and_the_order_stays() -> None:
+    found = calls_of(toolCallList=[item("b"), item("a"), item("b"), item("c")])
+    assert [(call.id, call.arguments) for call in found] == [("b", SLOT), ("a", SLOT), ("c", SLOT)]
+
+
+def test_an_id_with_other_arguments_is_answered_as_a_conflict() -> None:
+    found = calls_of(toolCallList=[item("b"), item("b", arguments={"slot": "other"})])
+    assert [(call.id, call.fault is None) for call in found] == [("b", True), ("b", False)]
+
+
+def test_each_call_beyond_the_most_gets_an_answer_too() -> None:
+    found = calls_of(toolCallList=[item(f"id-{number}") for number in range(70)])
+    assert [call.fault is None for call in found] == [True] * 64 + [False] * 6
+
+
+def test_a_long_id_comes_back_whole() -> None:
+    assert calls_of(toolCallList=[item("i" * 300)])[0].id == "i" * 300
+
+
+def test_an_id_that_is_no_identity_does_not_swallow_its_neighbours() -> None:
+    """Hooks give every call the same id, hand-made bodies give none."""
+    hooks = [item("hook-function-call", "book"), item("hook-function-call", "send")]
+    assert [call.name for call in calls_of(toolCallList=hooks)] == ["book", "send"]
+    bare: list[dict[str, Any]] = [{"function": {"name": name, "arguments": {}}} for name in ("book", "send")]
+    assert [(call.id, call.name) for call in calls_of(toolCallList=bare)] == [(None, "book"), (None, "send")]
+
+
+@pytest.mark.parametrize(
+    ("given_arguments", "read_arguments"),
+    [
+        ({}, {}),
+        ("{}", {}),
+        ('{"a": {"b": 1}}', {"a": {"b": 1}}),
+        ("", None),
+        ("{", None),
+        ("[]", None),
+        ("null", {}),
+        ('{"a": 1e999}', None),
+        ("[" * 5000, None),
+        ([], None),
+        (5, None),
+        (True, None),
+    ],
+    ids=str,
+)
+def test_arguments_are_an_object_or_unreadable(given_arguments: object, read_arguments: object) -> None:
+    assert calls_of(toolCallList=[item(arguments=given_arguments)])[0].arguments == read_arguments
+
+
+@pytest.mark.parametrize("call", [{"id": "x", "function": {"name": "now"}}, {"id": "x", "name": "now", "arguments": None}], ids=json.dumps)
+def test_no_arguments_are_no_arguments(call: dict[str, Any]) -> None:
+    assert calls_of(toolCallList=[call]) == [ToolCall("x", "now", {})]
+
+
+def test_what_is_no_call_is_left_out() -> None:
+    assert calls_of(toolCallList=[5, None, "book", item()]) == [BOOK]
+
+
+@pytest.mark.parametrize("listed", [{}, "book", 5, True], ids=str)
+def test_a_list_that_is_none_is_refused(listed: object) -> None:
+    with pytest.raises(Invalid, match="toolCallList"):
+        calls_of(toolCallList=listed, toolCalls=[item()])
+
+
+def test_a_list_that_cannot_be_read_is_refused() -> None:
+    raw = b'{"message":{"toolCallList":[{"id":"a","function":{"name":"f","arguments":{"n":1e999}}}]}}'
+    with pytest.raises(Invalid, match="toolCallList"):
+        tool_calls(read(raw).message)
+
+
+@given(st.lists(JSON, max_size=4), st.sampled_from(["toolCallList", "toolCalls", "toolWithToolCallList"]))
+def test_any_list_is_calls_with_different_ids(listed: list[Any], field: str) -> None:
+    found = calls_of(**{field: listed})
+    ids = [call.id for call in found if call.id is not None]
+    assert len(ids) == len(set(ids))
+    assert len(found) <= sum(isinstance(each, dict) for each in listed)
