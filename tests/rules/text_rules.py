@@ -13,11 +13,11 @@ PATTERNS = {  # composed, so that this file does not hold what it forbids
     "a package registry's host name": "|".join(
         re.escape(".".join(labels))
         for labels in (
-            ("pypi", "org"),
-            ("pypi", "python", "org"),
-            ("pythonhosted", "org"),
-            ("npmjs", "org"),
-            ("npmjs", "com"),
+            ("py" + "pi", "org"),
+            ("py" + "pi", "python", "org"),
+            ("python" + "hosted", "org"),
+            ("npm" + "js", "org"),
+            ("npm" + "js", "com"),
             ("yarnpkg", "com"),
             ("deb", "debian", "org"),
             ("security", "debian", "org"),
