@@ -74,7 +74,7 @@ class Snapshot:
     operator_tier: str | None
     switches: Mapping[str, str]
     assistants: frozenset[str]
-    credentials: Mapping[bytes, float]  # keyed hash → monotonic second until which it is valid
+    credentials: Mapping[bytes, float] = field(repr=False)  # keyed hash → monotonic second until which it is valid
     senders: tuple[SenderView, ...]
     tags: TenantTags
     taken_at: float

@@ -255,9 +255,10 @@ class ControlAdmin(Controller):
         """Turn it for one tenant or for all."""
         wiring = wiring_of(state)
         async with wiring.database.unscoped() as connection:  # unscoped: switches stand in the schema control
-            if data.tenant_id is not None:
-                await registry.tenant_row(connection, data.tenant_id)
+            tenant = await registry.tenant_row(connection, data.tenant_id) if data.tenant_id is not None else None
             await switches.turn(connection, data.name, data.mode, data.tenant_id, ADMIN)
+        if tenant is not None:
+            wiring.tenants.forget(tenant["slug"])
         wiring.wake.publish()
         return Switch(data.name, data.tenant_id, data.mode, clock.rfc3339(clock.now()))
 
