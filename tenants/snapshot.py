@@ -96,7 +96,7 @@ class Snapshot:
             self.accepted_since[registration] = self.accepted_since.get(registration, 0) + segments
 
     def switch(self, name: str, default: str) -> str:
-        """The mode of a switch: the tenant's own before everybody's."""
+        """The mode of a switch: the tenant's own, which stands only where it is stricter, before everybody's."""
         return self.switches.get(name, default)
 
 

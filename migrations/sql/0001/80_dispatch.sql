@@ -32,7 +32,7 @@ BEGIN
   RETURN v_folded;
 END $$;
 
--- Why nothing of a tenant may leave now, or null. A tenant's own switch wins over everybody's.
+-- Why nothing of a tenant may leave now, or null. The stricter of a tenant's own switch and everybody's holds.
 CREATE FUNCTION app.hold_reason_v1(p_tenant uuid) RETURNS text LANGUAGE sql STABLE AS $$
   SELECT CASE
     WHEN (SELECT t.status FROM control.tenants AS t WHERE t.id = p_tenant) IS DISTINCT FROM 'active' THEN 'suspended'
