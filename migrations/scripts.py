@@ -9,10 +9,10 @@ from sqlalchemy import Connection
 SQL = Path(__file__).parent / "sql"
 
 
-def run_folder(folder: str, app_role: str) -> None:
+def run_folder(folder: str, app_role: str, *, backwards: bool = False) -> None:
     """Run every file of a folder in order of name; `{app}` stands for the application's role as an identifier, `{role}` as text."""
     quoted = op.get_bind().dialect.identifier_preparer.quote_identifier(app_role)
-    for file in sorted((SQL / folder).glob("*.sql")):
+    for file in sorted((SQL / folder).glob("*.sql"), reverse=backwards):
         run_script(op.get_bind(), file.read_text().replace("{app}", quoted).replace("{role}", app_role.replace("'", "''")))
 
 

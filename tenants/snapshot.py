@@ -43,6 +43,20 @@ class CredentialView(msgspec.Struct, frozen=True):
     seconds_left: float | None
 
 
+class ToolView(msgspec.Struct, frozen=True):
+    """A tool of the tenant's own: an HTTP endpoint that the model may call. Its secrets are sealed."""
+
+    name: str
+    url: str
+    method: str
+    timeout_ms: int
+    secret_sealed: str
+    previous_secret_sealed: str | None
+    repeatable: bool
+    business_arguments: tuple[str, ...]
+    business_seconds: int
+
+
 class Raw(msgspec.Struct, frozen=True):
     """The snapshot as the SQL function gives it."""
 
@@ -58,6 +72,9 @@ class Raw(msgspec.Struct, frozen=True):
     assistants: list[str]
     credentials: list[CredentialView]
     senders: list[SenderView]
+    tools: list[ToolView]
+    bodies_days: int
+    capture: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +95,9 @@ class Snapshot:
     senders: tuple[SenderView, ...]
     tags: TenantTags
     taken_at: float
+    tools: Mapping[str, ToolView] = field(default_factory=dict, repr=False)
+    bodies_days: int = 30
+    capture: str = "failures"  # or "all": whose bodies are kept
     accepted_since: dict[UUID, int] = field(default_factory=dict)  # segments per registration that this process added
 
     @property
@@ -128,7 +148,7 @@ class TenantBook:
         self._by_slug.forget(slug)
 
     async def _load(self, slug: str) -> Snapshot | None:
-        found = await self._database.call_for_many("SELECT app.tenant_snapshot_v1($1)", slug)
+        found = await self._database.call_for_many("SELECT app.tenant_snapshot_v2($1)", slug)
         document = found[0][0]
         return None if document is None else snapshot_of(msgspec.json.decode(document, type=Raw))
 
@@ -152,4 +172,7 @@ def snapshot_of(raw: Raw) -> Snapshot:
         senders=tuple(raw.senders),
         tags=TenantTags(str(raw.id), raw.slug, default.tier if default else "none"),
         taken_at=taken_at,
+        tools={each.name: each for each in raw.tools},
+        bodies_days=raw.bodies_days,
+        capture=raw.capture,
     )

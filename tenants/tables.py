@@ -9,6 +9,7 @@ from sqlalchemy import (
     Identity,
     Integer,
     LargeBinary,
+    SmallInteger,
     Table,
     Text,
     Uuid,
@@ -33,6 +34,9 @@ tenants = Table(
     Column("max_tier", Text),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
+    Column("keys_hours", Integer, nullable=False),
+    Column("bodies_days", SmallInteger, nullable=False),
+    Column("capture", Text, nullable=False),
     schema="control",
 )
 api_keys = Table(
@@ -174,6 +178,34 @@ senders = Table(
     Column("from_number", Text),
     Column("messaging_service_sid", Text),
     Column("is_default", Boolean, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+)
+http_tools = Table(
+    "http_tools",
+    metadata,
+    Column("tenant_id", Uuid, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("timeout_ms", Integer, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("secret_sealed", Text, nullable=False),
+    Column("previous_secret_sealed", Text),
+    Column("previous_secret_until", Instant),
+    Column("repeatable", Boolean, nullable=False),
+    Column("business_arguments", ARRAY(Text), nullable=False),
+    Column("business_seconds", Integer, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+)
+vapi_accounts = Table(
+    "vapi_accounts",
+    metadata,
+    Column("tenant_id", Uuid, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("api_key_sealed", Text, nullable=False),
+    Column("hint", Text, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
 )

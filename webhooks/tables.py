@@ -26,6 +26,13 @@ processed_webhooks = Table(
     Column("message_id", Uuid),
     Column("duplicates", Integer, nullable=False),
     Column("received_at", Instant, nullable=False),
+    Column("caller", Text),
+    Column("owner", Uuid),
+    Column("attempt", Integer, nullable=False),
+    Column("lease_until", Instant),
+    Column("business", LargeBinary),
+    Column("reason", Text),
+    Column("replay_of", Uuid),
 )
 calls = Table(
     "calls",
@@ -43,4 +50,8 @@ calls = Table(
     Column("ended_reason", Text),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
+    Column("reported_at", Instant),
+    Column("reported_by", Text),
+    Column("looks", SmallInteger, nullable=False),
+    Column("look_at", Instant),
 )

@@ -13,6 +13,7 @@ CONTROL = {
     "arrivals": "accepted messages not yet folded into the schedule: ids, a time and a count",
     "assistant_routes": "which tenants registered an assistant: one of another tenant is refused",
     "audit": "who changed what; the operator reads it across tenants",
+    "call_watch": "up to which webhook a tenant's calls have been noted: an id",
     "duties": "periodic work of the whole service",
     "folds": "which batch of duplicates was counted last: an id",
     "plan_prices": "the operator's prices",

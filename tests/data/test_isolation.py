@@ -68,6 +68,8 @@ KEYS: dict[str, tuple[str, ...]] = dict.fromkeys(TABLES, ("tenant_id", "id")) | 
     "message_events": ("tenant_id", "message_id", "receipt"),
     "opt_outs": ("tenant_id", "recipient"),
     "usage_events": ("tenant_id", "meter", "source_id"),
+    "http_tools": ("tenant_id", "name"),
+    "vapi_accounts": ("tenant_id", "name"),
 }
 
 

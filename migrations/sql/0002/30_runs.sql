@@ -1,0 +1,117 @@
+-- Runs: effects that somebody else's server has a part in. Claimed with a lease on the database's clock, renewed while the server is
+-- asked, finished under a fence (owner and attempt). No transaction is open in between. A lease that ended may be taken over by
+-- whoever delivers the same call again; the server is then asked with the same Idempotency-Key.
+
+-- p_effect: {webhook_id, place, source, type, call_id, assistant_id, key, fingerprint, name, tool_call_id, arguments, caller, replay_of,
+--   doubtful_answer}; p_business with p_window: what names the same thing under another id.
+-- Outcomes: run (it is ours, under this attempt) · wait (seconds until the other's lease ends) · replay (the stored answer) · same (the
+-- answer that the same thing got under another id) · conflict (same key, something else asked) · absent (claim again).
+-- An attempt that nobody finished is doubtful: it may have been done. A tool that is not repeatable then fails for good.
+CREATE FUNCTION app.claim_run_v1(
+  p_tenant uuid, p_effect jsonb, p_owner uuid, p_lease interval, p_business bytea, p_window interval, p_repeatable boolean
+) RETURNS TABLE (outcome text, answer text, attempt integer, seconds double precision) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+  v_now timestamptz := app.now();
+  v_key bytea := decode(p_effect->>'key', 'hex');
+  v_attempt integer;
+  v_same_state text;
+  v_same_answer text;
+  v_same_until timestamptz;
+  p record;
+BEGIN
+  PERFORM set_config('app.tenant_id', p_tenant::text, true);
+  IF p_business IS NOT NULL THEN
+    -- two ids of one thing meet here before either claims; a lock of its own number space beside that of texts
+    PERFORM pg_advisory_xact_lock(hashtextextended(p_tenant || encode(p_business, 'hex'), 0));
+    v_now := app.now();
+    SELECT w.answer, w.state, w.lease_until INTO v_same_answer, v_same_state, v_same_until FROM processed_webhooks AS w
+    WHERE w.tenant_id = p_tenant AND w.business = p_business AND w.key <> v_key AND w.received_at > v_now - p_window
+      AND (w.state = 'done' OR (w.state = 'in_flight' AND w.lease_until > v_now))
+    ORDER BY w.received_at LIMIT 1;
+    IF v_same_state = 'in_flight' THEN
+      RETURN QUERY SELECT 'wait'::text, NULL::text, 0, extract(epoch FROM v_same_until - v_now)::double precision;
+      RETURN;
+    END IF;
+  END IF;
+
+  INSERT INTO processed_webhooks
+    (tenant_id, key, fingerprint, webhook_id, place, source, type, state, call_id, assistant_id, tool_call_id, name, arguments, caller,
+     replay_of, answer, business, owner, attempt, lease_until, received_at)
+  SELECT p_tenant, v_key, decode(x.fingerprint, 'hex'), x.webhook_id, x.place, x.source, x.type, 'in_flight', x.call_id, x.assistant_id,
+         x.tool_call_id, x.name, x.arguments, x.caller, x.replay_of, '{}', p_business, p_owner, 1, v_now + p_lease, v_now
+  FROM jsonb_to_record(p_effect) AS x(
+    fingerprint text, webhook_id uuid, place smallint, source text, type text, call_id text, assistant_id text, tool_call_id text, name text,
+    arguments text, caller text, replay_of uuid)
+  ON CONFLICT (tenant_id, key) DO NOTHING;
+  IF FOUND THEN
+    RETURN QUERY SELECT CASE WHEN v_same_state = 'done' THEN 'same' ELSE 'run' END, v_same_answer, 1, 0::double precision;
+    RETURN;
+  END IF;
+
+  SELECT w.fingerprint, w.state, w.answer, w.lease_until INTO p FROM processed_webhooks AS w WHERE w.tenant_id = p_tenant AND w.key = v_key;
+  IF NOT FOUND THEN
+    RETURN QUERY SELECT 'absent'::text, NULL::text, 0, 0::double precision;
+    RETURN;
+  ELSIF p.fingerprint <> decode(p_effect->>'fingerprint', 'hex') THEN
+    RETURN QUERY SELECT 'conflict'::text, NULL::text, 0, 0::double precision;
+    RETURN;
+  ELSIF p.state IN ('done', 'failed') THEN
+    RETURN QUERY SELECT 'replay'::text, p.answer, 0, 0::double precision;
+    RETURN;
+  ELSIF p.state = 'in_flight' AND p.lease_until > v_now THEN
+    RETURN QUERY SELECT 'wait'::text, NULL::text, 0, extract(epoch FROM p.lease_until - v_now)::double precision;
+    RETURN;
+  END IF;
+
+  IF p.state = 'in_flight' AND NOT p_repeatable THEN
+    UPDATE processed_webhooks AS w SET state = 'failed', answer = p_effect->>'doubtful_answer', owner = NULL, lease_until = NULL
+    WHERE w.tenant_id = p_tenant AND w.key = v_key AND w.state = 'in_flight' AND w.lease_until <= v_now;
+    IF FOUND THEN
+      RETURN QUERY SELECT 'replay'::text, p_effect->>'doubtful_answer', 0, 0::double precision;
+      RETURN;
+    END IF;
+  ELSE
+    UPDATE processed_webhooks AS w
+    SET state = 'in_flight', owner = p_owner, attempt = w.attempt + 1, lease_until = v_now + p_lease, reason = NULL, business = p_business
+    WHERE w.tenant_id = p_tenant AND w.key = v_key AND (w.state = 'dead' OR (w.state = 'in_flight' AND w.lease_until <= v_now))
+    RETURNING w.attempt INTO v_attempt;
+    IF FOUND THEN
+      RETURN QUERY SELECT CASE WHEN v_same_state = 'done' THEN 'same' ELSE 'run' END, v_same_answer, v_attempt, 0::double precision;
+      RETURN;
+    END IF;
+  END IF;
+  -- somebody was quicker: look again
+  RETURN QUERY SELECT 'absent'::text, NULL::text, 0, 0::double precision;
+END $$;
+
+-- Keep a run; false: the lease was lost, and whoever has it now will finish.
+CREATE FUNCTION app.renew_run_v1(p_tenant uuid, p_key bytea, p_owner uuid, p_attempt integer, p_lease interval) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM set_config('app.tenant_id', p_tenant::text, true);
+  UPDATE processed_webhooks SET lease_until = app.now() + p_lease
+  WHERE tenant_id = p_tenant AND key = p_key AND state = 'in_flight' AND owner = p_owner AND attempt = p_attempt;
+  RETURN FOUND;
+END $$;
+
+-- Finish a run with its answer and its line of the ledger, in one transaction: done, failed (for good) or dead (may be run again,
+-- with a reason). False: the lease was lost; nothing is overwritten.
+CREATE FUNCTION app.finish_run_v1(
+  p_tenant uuid, p_key bytea, p_owner uuid, p_attempt integer, p_state text, p_answer text, p_meter text, p_reason text
+) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM set_config('app.tenant_id', p_tenant::text, true);
+  UPDATE processed_webhooks SET state = p_state, answer = p_answer, reason = p_reason, owner = NULL, lease_until = NULL
+  WHERE tenant_id = p_tenant AND key = p_key AND state = 'in_flight' AND owner = p_owner AND attempt = p_attempt;
+  IF NOT FOUND THEN
+    RETURN false;
+  END IF;
+  IF p_meter IS NOT NULL AND p_state = 'done' THEN
+    INSERT INTO usage_events (tenant_id, meter, source_id, quantity, occurred_at)
+    VALUES (p_tenant, p_meter, 'effect:' || encode(p_key, 'hex'), 1, app.now())
+    ON CONFLICT (tenant_id, meter, source_id) DO NOTHING;
+  END IF;
+  RETURN true;
+END $$;
+
+GRANT EXECUTE ON FUNCTION app.claim_run_v1, app.renew_run_v1, app.finish_run_v1 TO {app};

@@ -1,0 +1,19 @@
+-- All that a request of a tenant needs to know, in one round trip: as in 0001, with the tenant's own tools and how long it keeps what.
+CREATE FUNCTION app.tenant_snapshot_v2(p_slug text) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+  v_document jsonb := app.tenant_snapshot_v1(p_slug);
+  v_id uuid := (v_document->>'id')::uuid;
+BEGIN
+  IF v_document IS NULL THEN
+    RETURN NULL;
+  END IF;
+  RETURN v_document || jsonb_build_object(
+    'bodies_days', (SELECT t.bodies_days FROM control.tenants AS t WHERE t.id = v_id),
+    'capture', (SELECT t.capture FROM control.tenants AS t WHERE t.id = v_id),
+    'tools', (SELECT coalesce(jsonb_agg(jsonb_build_object('name', h.name, 'url', h.url, 'method', h.method, 'timeout_ms', h.timeout_ms,
+                'secret_sealed', h.secret_sealed, 'repeatable', h.repeatable, 'business_arguments', h.business_arguments,
+                'business_seconds', h.business_seconds,
+                'previous_secret_sealed', CASE WHEN h.previous_secret_until > app.now() THEN h.previous_secret_sealed END)), '[]')
+              FROM http_tools AS h WHERE h.tenant_id = v_id));
+END $$;
+GRANT EXECUTE ON FUNCTION app.tenant_snapshot_v2 TO {app};
