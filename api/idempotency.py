@@ -5,8 +5,10 @@ It is a structured string: quoted by strict clients, bare from the rest, and bot
 
 import re
 import secrets
+from typing import Annotated
 
 import msgspec
+from litestar.params import HeaderParameter
 
 from runtime.refusals import Invalid
 from webhooks import keys
@@ -14,6 +16,13 @@ from webhooks import keys
 LONGEST = 255
 QUOTED = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
 BARE = re.compile(r"[\x21\x23-\x7e]+")
+
+IdempotencyKey = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Idempotency-Key", description="The same key gets the same answer for at least 72 hours; the effect happens once."
+    ),
+]
 
 
 def parse(header: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from uuid import UUID
 
 from litestar.datastructures import State
 from redis.asyncio import Redis
@@ -15,10 +16,16 @@ from runtime.redis import open_redis
 from runtime.settings import Settings
 from tenants.keys import KeyBook
 from tenants.senders import SenderBook
-from tenants.snapshot import TenantBook
+from tenants.snapshot import Snapshot, TenantBook
+from webhooks import bodies
 from webhooks.claims import Claims
 from webhooks.duplicates import DuplicateCounter
 from webhooks.ingest import Ingest
+from webhooks.own_tools import OwnTools
+from webhooks.replays import Replays
+from webhooks.runs import Runs
+from webhooks.tool_http import ToolHttp
+from webhooks.tool_work import ToolWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,7 @@ class Wiring:
     duplicates: DuplicateCounter
     pacer: Pacer
     ingest: Ingest
+    replays: Replays
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -56,6 +64,11 @@ async def wire(settings: Settings) -> Wiring:
     database = await open_database(settings.database_url, settings.database_connections)
     redis = open_redis(settings.redis_url)
     tenants, claims, wake, duplicates = TenantBook(database), Claims(database), WakeHint(redis), DuplicateCounter(redis)
+
+    async def keep(tenant: Snapshot, webhook_id: UUID, body: bytes) -> None:
+        await bodies.keep(database, tenant.id, webhook_id, tenant.bodies_days, body)
+
+    tools = ToolWork(claims, OwnTools(Runs(database), ToolHttp()), wake, duplicates)
     return Wiring(
         settings=settings,
         keyring=keyring,
@@ -68,7 +81,8 @@ async def wire(settings: Settings) -> Wiring:
         wake=wake,
         duplicates=duplicates,
         pacer=Pacer.at(settings.redis_url),
-        ingest=Ingest(database, keyring, tenants, claims, wake, duplicates),
+        ingest=Ingest(database, keyring, tenants, claims, tools, duplicates, keep),
+        replays=Replays(database, claims, tools),
     )
 
 

@@ -3,7 +3,9 @@
 from prometheus_client import Counter, Gauge, Histogram
 
 WEBHOOKS = Counter("trunkline_webhooks", "Webhooks by the status of their answer; watch the share of 503 and 500", ["status"])
-EFFECTS = Counter("trunkline_effects", "Effects claimed, replayed or in conflict", ["outcome"])
+EFFECTS = Counter("trunkline_effects", "Effects claimed, replayed, in conflict, or run unchecked while the switch is off", ["outcome"])
+RUNS = Counter("trunkline_runs", "Calls of tenants' own tools by how they ended; dead and late need eyes", ["outcome"])
+DEAD = Counter("trunkline_dead_webhooks", "Webhooks that were taken and could not be handled: read GET /v1/webhooks?state=dead", ["type"])
 WEBHOOK_SECONDS = Histogram(
     "trunkline_webhook_seconds", "Time to answer a webhook", buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 8)
 )

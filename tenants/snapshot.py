@@ -116,7 +116,7 @@ class Snapshot:
             self.accepted_since[registration] = self.accepted_since.get(registration, 0) + segments
 
     def switch(self, name: str, default: str) -> str:
-        """The mode of a switch: the tenant's own, which stands only where it is stricter, before everybody's."""
+        """The mode of a switch: of the tenant's own and everybody's the one that is farther from the default."""
         return self.switches.get(name, default)
 
 

@@ -10,7 +10,7 @@ from runtime.refusals import Invalid
 from tenants import audit
 from tenants.tables import switches
 
-MODES = {"sending": ("on", "hold")}
+MODES = {"sending": ("on", "hold"), "idempotency": ("enforce", "observe", "off")}  # the default first, then farther and farther from it
 DEFAULTS = {name: modes[0] for name, modes in MODES.items()}
 HELD = "sending held"
 
@@ -18,7 +18,7 @@ PUT = text("""
 INSERT INTO control.switches (name, tenant_id, mode) VALUES (:name, :tenant, :mode)
 ON CONFLICT (name, tenant_id) DO UPDATE SET mode = excluded.mode, updated_at = app.now()
 """)
-# a tenant's own row stands only while it is stricter: everybody's hold stops everybody
+# a tenant's own row stands only while it is no default: of two modes the one farther from it holds, and a stop for all stops all
 FORGET = text("DELETE FROM control.switches WHERE name = :name AND tenant_id = :tenant")
 # rows in order of their key, as the dispatcher takes them; what another switch still holds stays held (app.hold_reason_v1)
 HOLD = text("""

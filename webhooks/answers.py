@@ -7,6 +7,8 @@ import msgspec
 
 CONFLICT = "This tool call was made before with other arguments, so nothing was done. Make a new call."
 NOT_NOW = "This could not be done just now. Try again in a moment."
+UNCERTAIN = "It is not certain whether this was done. Check before trying again."
+FUNCTION_CALL = "function-call"
 SUSPENDED = "This service is paused for this business, so nothing was done."
 
 
@@ -14,6 +16,11 @@ def entry(tool_call_id: str | None, name: str, *, result: str | None = None, err
     """One result as JSON. Line breaks are folded: Vapi ignores an answer that holds one."""
     said = {"result": one_line(result)} if result is not None else {"error": one_line(error or NOT_NOW)}
     return msgspec.json.encode({"toolCallId": tool_call_id or "", "name": name, **said}).decode()
+
+
+def function_result(said: str | None) -> str:
+    """The answer to a function-call message, the tool call of old: one text, whatever became of it."""
+    return msgspec.json.encode({"result": one_line(said or NOT_NOW)}).decode()
 
 
 def one_line(text: str) -> str:

@@ -7,31 +7,30 @@ connection is lost after COMMIT was sent, the second try finds what the first on
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 from uuid import UUID
 
 import asyncpg
 import msgspec
 
-from runtime import metrics
 from runtime.database import Database, passing_condition
 from runtime.ids import TenantId
-from runtime.refusals import Unavailable
 from webhooks.calls import CallFacts
+from webhooks.modes import ENFORCE, OBSERVE, Mode
+from webhooks.persistence import persistently
 
-ACCEPT = "SELECT n, outcome, answer, message_id FROM app.accept_v1($1, $2)"
-RECORD_CALL = "SELECT outcome FROM app.record_call_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
-TRIES = 3
-PAUSE_SECONDS = 0.05
+ACCEPT = "SELECT n, outcome, answer, message_id FROM app.accept_v2($1, $2, $3)"
+ACCEPT_UNCHECKED = "SELECT n, outcome, answer, message_id FROM app.accept_unchecked_v1($1, $2, $3)"
+RECORD_CALL = "SELECT outcome FROM app.record_call_v2($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)"
 LARGEST_BATCH = 64
-
-Result = TypeVar("Result")
 
 
 class Effect(msgspec.Struct, frozen=True, kw_only=True):
-    """One effect to claim, as app.accept_v1 takes it. With `store` false nothing is written: only a stored answer is looked for."""
+    """One effect to claim, as app.accept_v2 takes it. With `store` false nothing is written: only a stored answer is looked for.
+
+    `business` is the number under which the same text meets itself under another id; `duplicate_answer` is then its answer.
+    """
 
     webhook_id: UUID
     place: int
@@ -47,13 +46,22 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     tool_call_id: str | None = None
     arguments: str | None = None
+    caller: str | None = None
+    replay_of: UUID | None = None
     suppressed_answer: str | None = None
+    duplicate_answer: str | None = None
+    same_within: float | None = None  # seconds
     meter: str | None = None
     message: dict[str, object] | None = None
+    business: int | None = None
 
 
 class Claimed(msgspec.Struct, frozen=True):
-    """What became of an effect: new, replay, conflict (same key, something else asked) or absent (not stored)."""
+    """What became of an effect.
+
+    new, replay, conflict (same key, something else asked), unfinished (somebody else's server is being asked) or absent (not
+    stored); away from enforce also repeated (it ran, and would have been a replay) and unchecked.
+    """
 
     outcome: str
     answer: str | None
@@ -65,7 +73,7 @@ Waiting = tuple[Sequence[Effect], "asyncio.Future[list[Claimed]]"]
 
 @dataclass(slots=True)
 class Lane:
-    """What waits of one tenant, and how many round trips are under way for it."""
+    """What waits of one tenant under one mode, and how many round trips are under way for it."""
 
     waiting: "deque[Waiting]" = field(default_factory=deque)
     under_way: int = 0
@@ -76,25 +84,32 @@ class Claims:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._lanes: dict[TenantId, Lane] = {}
+        self._lanes: dict[tuple[TenantId, Mode], Lane] = {}
         self._trips: set[asyncio.Task[None] | asyncio.Task[str]] = set()
 
-    async def accept(self, tenant: TenantId, effects: Sequence[Effect]) -> list[Claimed]:
+    async def accept(self, tenant: TenantId, effects: Sequence[Effect], mode: Mode = ENFORCE) -> list[Claimed]:
         """Claim the effects of one delivery, in one transaction; the answers come in the effects' order.
+
+        Where the delivery asks for one text under two ids, the second is claimed after the first, which it has to see.
 
         Raises:
             Unavailable: nothing was stored.
         """
-        return await persistently(lambda: self._next_trip(tenant, effects))
+        claimed: dict[int, Claimed] = {}
+        for wave in waves(effects):
+            chosen = [effects[place] for place in wave]
+            found = await persistently(lambda chosen=chosen: self._next_trip(tenant, chosen, mode))  # type: ignore[misc]  # binds this wave
+            claimed.update(zip(wave, found, strict=True))
+        return [claimed[place] for place in range(len(effects))]
 
-    async def _next_trip(self, tenant: TenantId, effects: Sequence[Effect]) -> list[Claimed]:
+    async def _next_trip(self, tenant: TenantId, effects: Sequence[Effect], mode: Mode) -> list[Claimed]:
         """Take a place in the tenant's next round trip, which leaves now if the tenant has a connection left."""
         answered: asyncio.Future[list[Claimed]] = asyncio.get_running_loop().create_future()
-        lane = self._lanes.setdefault(tenant, Lane())
+        lane = self._lanes.setdefault((tenant, mode), Lane())
         lane.waiting.append((effects, answered))
         if lane.under_way < self._database.shares.most:
             lane.under_way += 1
-            trip = asyncio.ensure_future(self._run_lane(tenant, lane))
+            trip = asyncio.ensure_future(self._run_lane(tenant, mode, lane))
             self._trips.add(trip)
             trip.add_done_callback(self._trips.discard)
         claimed = await answered
@@ -102,32 +117,36 @@ class Claims:
             raise asyncpg.SerializationError("a key ended between the claim and the look")  # claim again
         return claimed
 
-    async def _run_lane(self, tenant: TenantId, lane: Lane) -> None:
+    async def _run_lane(self, tenant: TenantId, mode: Mode, lane: Lane) -> None:
         try:
             while lane.waiting:
-                await self._trips_of(tenant, [lane.waiting.popleft() for _ in range(min(LARGEST_BATCH, len(lane.waiting)))])
+                await self._trips_of(tenant, mode, next_batch(lane.waiting))
         finally:
             lane.under_way -= 1
             if not lane.under_way and not lane.waiting:
-                self._lanes.pop(tenant, None)
+                self._lanes.pop((tenant, mode), None)
 
-    async def _trips_of(self, tenant: TenantId, batch: "list[Waiting]") -> None:
+    async def _trips_of(self, tenant: TenantId, mode: Mode, batch: "list[Waiting]") -> None:
         """One round trip for a batch; if something in it cannot be stored at all, one for each, so that only that one fails."""
         try:
-            await self._trip(tenant, batch)
+            await self._trip(tenant, mode, batch)
         except Exception as error:  # noqa: BLE001  whatever it was, each of them is told
             if len(batch) > 1 and passing_condition(error) is None:
                 for each in batch:
-                    await self._trips_of(tenant, [each])
+                    await self._trips_of(tenant, mode, [each])
                 return
             for _, answered in batch:
                 if not answered.done():
                     answered.set_exception(error)
 
-    async def _trip(self, tenant: TenantId, batch: "list[Waiting]") -> None:
+    async def _trip(self, tenant: TenantId, mode: Mode, batch: "list[Waiting]") -> None:
         """One round trip for all effects of a batch; each delivery gets its own answers."""
         flat = [effect for effects, _ in batch for effect in effects]
-        rows = await self._database.call(tenant, ACCEPT, tenant, as_json(flat))
+        if mode == ENFORCE:
+            locks = sorted({effect.business for effect in flat if effect.business is not None})
+            rows = await self._database.call(tenant, ACCEPT, tenant, as_json(flat), locks)
+        else:
+            rows = await self._database.call(tenant, ACCEPT_UNCHECKED, tenant, as_json(flat), mode == OBSERVE)
         by_place = {row[0]: Claimed(row[1], row[2], row[3]) for row in rows}
         start = 0
         for effects, answered in batch:
@@ -147,17 +166,23 @@ class Claims:
         facts: CallFacts,
         *,
         final: bool,
+        mode: Mode = ENFORCE,
+        again: bool = False,
     ) -> str:
         """Record what a message says of a call; answers new, replay, or differs (a repetition that says something else).
+
+        Away from enforce also repeated and unchecked. With `again` it is recorded although it was before: gaps are filled.
 
         Raises:
             Unavailable: nothing was stored.
         """
+        told = msgspec.json.encode(facts).decode()
 
         async def once() -> str:
             rows = await self._database.call(
                 tenant, RECORD_CALL, tenant, webhook, kind, call_id, assistant_id, key, fingerprint, facts.state, facts.rank,
                 facts.started_at, facts.ended_at, facts.seconds, facts.estimated_seconds, facts.cost_usd, facts.ended_reason, final,
+                told, mode, again,
             )  # fmt: skip  # one line would hide which column is which
             outcome: str = rows[0][0]
             return outcome
@@ -177,8 +202,39 @@ class Claims:
             task.exception()  # whoever waits has it; if nobody does any more, it has been answered for
 
 
+def waves(effects: Sequence[Effect]) -> list[list[int]]:
+    """The places of the effects that may be claimed together: one text under two ids takes two turns."""
+    made: list[list[int]] = []
+    texts: list[dict[int, str]] = []
+    for place, effect in enumerate(effects):
+        turn = 0
+        if effect.business is not None:
+            while turn < len(made) and texts[turn].get(effect.business, effect.key) != effect.key:
+                turn += 1
+        if turn >= len(made):
+            made.append([])
+            texts.append({})
+        made[turn].append(place)
+        if effect.business is not None:
+            texts[turn][effect.business] = effect.key
+    return made
+
+
+def next_batch(waiting: "deque[Waiting]") -> "list[Waiting]":
+    """The deliveries that leave together: as many as wait, up to one that asks for a text of theirs under another id."""
+    batch: list[Waiting] = []
+    texts: dict[int, str] = {}
+    while waiting and len(batch) < LARGEST_BATCH:
+        wanted = [(effect.business, effect.key) for effect in waiting[0][0] if effect.business is not None]
+        if any(texts.get(number, key) != key for number, key in wanted):
+            break
+        texts.update(wanted)
+        batch.append(waiting.popleft())
+    return batch
+
+
 def as_json(effects: list[Effect]) -> str:
-    """The effects as app.accept_v1 takes them: numbered, each with its message's columns beside its own."""
+    """The effects as app.accept_v2 takes them: numbered, each with its message's columns beside its own."""
     listed = []
     for number, effect in enumerate(effects):
         columns: dict[str, object] = {name: getattr(effect, name) for name in COLUMNS}
@@ -189,24 +245,4 @@ def as_json(effects: list[Effect]) -> str:
     return msgspec.json.encode(listed).decode()
 
 
-COLUMNS = tuple(name for name in Effect.__struct_fields__ if name != "message")
-
-
-async def persistently(operation: Callable[[], Awaitable[Result]]) -> Result:
-    """Repeat an operation that is safe to repeat while storage has a passing trouble.
-
-    Raises:
-        Unavailable: it lasted.
-    """
-    for attempt in range(1, TRIES + 1):
-        try:
-            return await operation()
-        except Exception as error:
-            condition = passing_condition(error)
-            if condition is None:
-                raise
-            metrics.STORAGE_TROUBLE.labels(condition).inc()
-            if attempt == TRIES or isinstance(error, TimeoutError):  # a time-out has used up the caller's patience
-                raise Unavailable from error
-        await asyncio.sleep(PAUSE_SECONDS * attempt)
-    raise AssertionError("the last attempt returns or raises")
+COLUMNS = tuple(name for name in Effect.__struct_fields__ if name not in ("message", "business"))

@@ -27,6 +27,9 @@ class Message(msgspec.Struct):
     tool_call_list: Raw | UnsetType = msgspec.field(default=UNSET, name="toolCallList")
     tool_calls: Raw | UnsetType = msgspec.field(default=UNSET, name="toolCalls")
     tool_with_tool_call_list: Raw | UnsetType = msgspec.field(default=UNSET, name="toolWithToolCallList")
+    function_call: Raw | UnsetType = msgspec.field(default=UNSET, name="functionCall")
+    chat: Raw | UnsetType = UNSET
+    session: Raw | UnsetType = UNSET
 
 
 class Envelope(msgspec.Struct):
@@ -43,6 +46,12 @@ class CallReference(msgspec.Struct):
     customer: Raw | UnsetType = UNSET
 
 
+class Reference(msgspec.Struct):
+    """What is read of `message.chat` and `message.session`."""
+
+    id: str | None = None
+
+
 class Customer(msgspec.Struct):
     """The person on the phone."""
 
@@ -51,6 +60,7 @@ class Customer(msgspec.Struct):
 
 ENVELOPE = msgspec.json.Decoder(Envelope)
 CALL = msgspec.json.Decoder(CallReference)
+REFERENCE = msgspec.json.Decoder(Reference)
 CUSTOMER = msgspec.json.Decoder(Customer)
 
 
@@ -131,6 +141,16 @@ def number_in(raw: Raw | UnsetType) -> str | None:
         return None
     try:
         return CUSTOMER.decode(raw).number or None
+    except UNREADABLE:
+        return None
+
+
+def id_in(raw: Raw | UnsetType) -> str | None:
+    """The id of a chat or session; anything else has none."""
+    if isinstance(raw, UnsetType):
+        return None
+    try:
+        return REFERENCE.decode(raw).id or None
     except UNREADABLE:
         return None
 

@@ -4,41 +4,48 @@ Order of refusals: 401 before the body is read, 413, 400, 403, 503; a tool call 
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import astuple, dataclass
 from uuid import UUID
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from messaging.wake import WakeHint
 from runtime import metrics, sentry
 from runtime.crypto import Keyring
-from runtime.database import Database
+from runtime.database import Database, passing_condition
 from runtime.fresh import FreshCache
 from runtime.ids import uuid7
-from runtime.refusals import Forbidden, Unauthorized, Unavailable, Unprocessable
+from runtime.refusals import Forbidden, Refusal, Unauthorized, Unavailable, Unprocessable
 from tenants.assistants import owners_of
 from tenants.snapshot import Snapshot, TenantBook
 from webhooks import answers, keys
+from webhooks.asked import asked_by
 from webhooks.calls import CallFacts, report_facts, status_facts
-from webhooks.claims import Claimed, Claims, Effect
+from webhooks.claims import Claims, Effect
 from webhooks.credentials import authenticates, presented_secrets
+from webhooks.dead_letters import DeadLetters
 from webhooks.duplicates import DuplicateCounter
-from webhooks.envelope import LONGEST_ID, Webhook, present, read
-from webhooks.tool_calls import ToolCall, tool_calls
-from webhooks.tools import OPTED_OUT, Prepared, prepare
+from webhooks.envelope import Webhook, id_in, present, read
+from webhooks.kinds import is_known
+from webhooks.modes import mode_of
+from webhooks.tool_work import Longer, ToolWork
 
 RECORD_SECONDS = 2.0  # a caller is waiting
 NO_ASSISTANT = "Sorry, nobody is set up to take this call yet. Please try again later."
 SUSPENDED_CALL = "Sorry, this service is paused at the moment. Please try again later."
+KEEP_ALL = "all"
+
+Keep = Callable[[Snapshot, UUID, bytes], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back to Vapi with 200."""
+    """What goes back to Vapi with 200; the webhook that it was recorded as, where this delivery was the first."""
 
     body: bytes
     replayed: bool = False
+    recorded: UUID | None = None
 
 
 NOTHING = b"{}"
@@ -48,13 +55,22 @@ class Ingest:
     """Everything that happens to a webhook between its bytes and its answer."""
 
     def __init__(
-        self, database: Database, keyring: Keyring, tenants: TenantBook, claims: Claims, wake: WakeHint, duplicates: DuplicateCounter
+        self,
+        database: Database,
+        keyring: Keyring,
+        tenants: TenantBook,
+        claims: Claims,
+        tools: ToolWork,
+        duplicates: DuplicateCounter,
+        keep: Keep,
     ) -> None:
         self._keyring = keyring
         self._tenants = tenants
         self._claims = claims
-        self._wake = wake
+        self._tools = tools
         self._duplicates = duplicates
+        self._keep = keep
+        self._dead = DeadLetters(database, keep)
         self._owners: FreshCache[str, frozenset[UUID]] = FreshCache(lambda assistant: load_owners(database, assistant))
 
     async def authenticate(self, slug: str, authorization: str | None, vapi_secret: str | None) -> Snapshot:
@@ -69,8 +85,8 @@ class Ingest:
         sentry.bind_tenant(tenant.tags)
         return tenant
 
-    async def handle(self, tenant: Snapshot, body: bytes) -> Answer:
-        """Do what a webhook asks for, once, and answer.
+    async def handle(self, tenant: Snapshot, body: bytes, longer: Longer) -> Answer:
+        """Do what a webhook asks for, once, and answer; `longer` is told when somebody else's server has to be asked.
 
         Raises:
             Invalid: not JSON or not an envelope. Forbidden: another tenant's assistant. Unprocessable: a type that cannot be
@@ -79,9 +95,21 @@ class Ingest:
         webhook = read(body)
         sentry.tag(**{"webhook.type": webhook.type, "call.id": webhook.call_id or "none", "assistant.id": webhook.assistant_id or "none"})
         await self._refuse_foreign_assistant(tenant, webhook)
+        try:
+            answer = await self._handle(tenant, webhook, longer)
+        except Exception as error:
+            if isinstance(error, Refusal | TimeoutError) or passing_condition(error) is not None or webhook.type in ANSWERED:
+                raise
+            await self._dead.bury(tenant, webhook, error)
+            return Answer(NOTHING)
+        if answer.recorded is not None and (tenant.capture == KEEP_ALL or not is_known(webhook.type)):
+            await self._keep(tenant, answer.recorded, body)
+        return answer
+
+    async def _handle(self, tenant: Snapshot, webhook: Webhook, longer: Longer) -> Answer:
         match webhook.type:
-            case "tool-calls":
-                return await self._tool_calls(tenant, webhook)
+            case "tool-calls" | "function-call":
+                return await self._tool_calls(tenant, webhook, longer)
             case "end-of-call-report":
                 return await self._report(tenant, webhook)
             case "status-update":
@@ -100,26 +128,15 @@ class Ingest:
         if owners and tenant.id not in owners:
             raise Forbidden("This assistant is not registered here.")
 
-    async def _tool_calls(self, tenant: Snapshot, webhook: Webhook) -> Answer:
-        calls = tool_calls(webhook.message)
-        if not calls:
-            return Answer(answers.results([]))
+    async def _tool_calls(self, tenant: Snapshot, webhook: Webhook, longer: Longer) -> Answer:
         delivery = uuid7()
-        effects = [tool_effect(tenant, webhook, delivery, call, place) for place, call in enumerate(calls)]
-        claimed = await self._accept(tenant, effects)
-        entries = [said(call, each) for call, each in zip(calls, claimed, strict=True)]
-        return Answer(answers.results(entries), replayed=all(each.outcome == "replay" for each in claimed))
-
-    async def _accept(self, tenant: Snapshot, effects: list[Effect]) -> list[Claimed]:
-        claimed = await self._claims.accept(tenant.id, effects)
-        for effect, each in zip(effects, claimed, strict=True):
-            metrics.EFFECTS.labels(each.outcome).inc()
-            if each.outcome == "replay":
-                self._duplicates.count(tenant.id, bytes.fromhex(effect.key))
-            elif each.outcome == "new" and each.message_id is not None and effect.message is not None:
-                tenant.note_accepted(effect.message)
-                self._wake.publish()
-        return claimed
+        asked = asked_by(webhook, delivery)
+        claimed = await self._tools.do(tenant, asked, mode_of(tenant), longer)
+        entries = [each.answer or "" for each in claimed]
+        body = entries[0].encode() if webhook.type == answers.FUNCTION_CALL else answers.results(entries)
+        new = any(each.outcome == "new" for each in claimed)
+        replayed = bool(claimed) and all(each.outcome == "replay" for each in claimed)
+        return Answer(body, replayed=replayed, recorded=delivery if new else None)
 
     async def _report(self, tenant: Snapshot, webhook: Webhook) -> Answer:
         if webhook.call_id is None:
@@ -133,81 +150,46 @@ class Ingest:
         return await self._record(tenant, webhook, keys.status_key(webhook.call_id, facts.state), facts, final=False)
 
     async def _record(self, tenant: Snapshot, webhook: Webhook, key: bytes, facts: CallFacts, *, final: bool) -> Answer:
-        fingerprint = keys.digest(*(None if part is None else str(part) for part in astuple(facts)))
+        delivery, fingerprint = uuid7(), facts_fingerprint(facts)
         outcome = await self._claims.record_call(
-            tenant.id, uuid7(), webhook.type, webhook.call_id or "", webhook.assistant_id, key, fingerprint, facts, final=final
-        )
+            tenant.id, delivery, webhook.type, webhook.call_id or "", webhook.assistant_id, key, fingerprint, facts,
+            final=final, mode=mode_of(tenant),
+        )  # fmt: skip  # what it is, then how it is taken
         metrics.EFFECTS.labels(outcome).inc()
-        if outcome != "new":
+        if outcome not in ("new", "unchecked"):
             self._duplicates.count(tenant.id, key)
-        return Answer(NOTHING, replayed=outcome == "replay")
+        return Answer(NOTHING, replayed=outcome == "replay", recorded=delivery if outcome == "new" else None)
 
     async def _information(self, tenant: Snapshot, webhook: Webhook) -> Answer:
-        (claimed,) = await self._accept(tenant, [information(webhook, NOTHING.decode())])
-        return Answer(NOTHING, replayed=claimed.outcome == "replay")
+        effect = information(webhook, NOTHING.decode())
+        (claimed,) = await self._tools.accept(tenant, [effect], mode_of(tenant))
+        recorded = effect.webhook_id if claimed.outcome == "new" else None
+        return Answer(NOTHING, replayed=claimed.outcome == "replay", recorded=recorded)
 
     async def _assistant_request(self, tenant: Snapshot, webhook: Webhook) -> Answer:
         """Somebody is on the line and Vapi waits at most 7.5 s: answered from memory even when it cannot be recorded."""
         answer = msgspec.json.encode(assistant_for(tenant))
         try:
             async with asyncio.timeout(RECORD_SECONDS):
-                await self._accept(tenant, [information(webhook, answer.decode())])
+                await self._tools.accept(tenant, [information(webhook, answer.decode())], mode_of(tenant))
         except (Unavailable, TimeoutError):
             metrics.EFFECTS.labels("unrecorded").inc()
         return Answer(answer)
 
 
-def tool_effect(tenant: Snapshot, webhook: Webhook, delivery: UUID, call: ToolCall, place: int) -> Effect:
-    """A tool call as an effect: its key, what to write and what to answer."""
-    arguments = keys.canonical(call.arguments)
-    prepared = prepared_for(tenant, webhook, call)
-    return Effect(
-        webhook_id=delivery,
-        place=place,
-        source="vapi",
-        type=webhook.type,
-        call_id=webhook.call_id,
-        assistant_id=webhook.assistant_id,
-        key=keys.tool_call_key(webhook.call_id, call.id, call.name, arguments, webhook.body).hex(),
-        fingerprint=keys.tool_call_fingerprint(call.name, arguments).hex(),
-        answer=answers.entry(call.id, call.name, result=prepared.result, error=prepared.error),
-        store=prepared.final,
-        state="done" if prepared.result is not None else "failed",
-        name=storable(call.name),
-        tool_call_id=storable(call.id) if call.id else None,
-        arguments=arguments.decode(),
-        suppressed_answer=answers.entry(call.id, call.name, error=OPTED_OUT),
-        meter="tool_calls" if prepared.result is not None else None,
-        message=prepared.text.as_effect() if prepared.text else None,
-    )
+ANSWERED = {"tool-calls", "function-call", "assistant-request", "voice-request"}  # an answer is waited for: nothing is put off
 
 
-def prepared_for(tenant: Snapshot, webhook: Webhook, call: ToolCall) -> Prepared:
-    """What the call will do: nothing for a suspended tenant, or where the webhook itself is wrong about it."""
-    if tenant.status != "active":
-        return Prepared(error=answers.SUSPENDED, final=False)
-    if call.fault is not None:
-        return Prepared(error=call.fault, final=False)
-    return prepare(tenant, call.name, webhook.caller, call.arguments)
-
-
-def storable(text: str) -> str:
-    """An id or a name as a row can hold it; its key is made of the whole."""
-    return text[:LONGEST_ID].replace("\x00", "\ufffd")
-
-
-def said(call: ToolCall, claimed: Claimed) -> str:
-    """The entry that answers a call."""
-    if claimed.outcome == "conflict" or claimed.answer is None:
-        return answers.entry(call.id, call.name, error=answers.CONFLICT)
-    return claimed.answer
+def facts_fingerprint(facts: CallFacts) -> bytes:
+    """What a message says of a call."""
+    return keys.digest(*(None if part is None else str(part) for part in astuple(facts)))
 
 
 def information(webhook: Webhook, answer: str) -> Effect:
     """A message that is recorded once."""
     timestamp = bytes(webhook.message.timestamp) if present(webhook.message.timestamp) else None
-    own = keys.own_fields(webhook.body)
-    key = keys.information_key(webhook.type, webhook.call_id, timestamp, own if webhook.call_id else keys.digest(webhook.body))
+    own, subject = keys.own_fields(webhook.body), subject_of(webhook)
+    key = keys.information_key(webhook.type, subject, timestamp, own if subject else keys.digest(keys.stable(webhook.body)))
     return Effect(
         webhook_id=uuid7(),
         place=0,
@@ -219,6 +201,11 @@ def information(webhook: Webhook, answer: str) -> Effect:
         fingerprint=own.hex(),
         answer=answer,
     )
+
+
+def subject_of(webhook: Webhook) -> str | None:
+    """What an informational message is about: its call, else its chat or session; None: only the same bytes are the same."""
+    return webhook.call_id or id_in(webhook.message.chat) or id_in(webhook.message.session)
 
 
 def assistant_for(tenant: Snapshot) -> dict[str, str]:

@@ -4,8 +4,10 @@ A key joins the kind of event with ids that survive a retry; a body hash would n
 delivery). Keys and fingerprints are 16 bytes of BLAKE2b, which row security compares as a leak-proof index condition.
 """
 
+import re
 from hashlib import blake2b
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -24,7 +26,14 @@ COMMON_FIELDS = {
     "chat",
     "assistantVersion",
     "assistantOverrides",
+    "presignedUrlsExpiresAt",
 }
+# what a signed address carries besides its place, by who signs: AWS, Google, CloudFront, Azure; each delivery is signed anew
+SIGNATURES = re.compile(
+    rb"(?<=[?&])(?:X-(?:Amz|Goog)-[A-Za-z-]+|x-id|AWSAccessKeyId|GoogleAccessId|Signature|Expires|Key-Pair-Id|Policy|sig|se|st|sp|sv|sr|ske|skt)"
+    rb"=[^&\"\\\s#]*&?"
+)
+SIGNABLE = b"://"
 FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -43,17 +52,42 @@ def canonical(value: Any) -> bytes:
     return msgspec.json.encode(value, order="deterministic")
 
 
+def stable(raw: bytes) -> bytes:
+    """JSON without the signatures of the addresses in it: what is signed anew for each delivery makes no difference."""
+    return SIGNATURES.sub(b"", raw) if SIGNABLE in raw else raw
+
+
 def tool_call_key(call_id: str | None, tool_call_id: str | None, name: str, arguments: bytes, body: bytes) -> bytes:
     """One tool call. Without an id of its own its arguments identify it; without a call's id only the same bytes are the same."""
     own = tool_call_id if tool_call_id and tool_call_id not in CONSTANT_IDS else None
     if call_id is None:
-        return digest("tool-call", None, own, name, arguments, body)
-    return digest("tool-call", call_id, own, name, None if own else arguments)
+        return digest("tool-call", None, own, name, stable(arguments), stable(body))
+    return digest("tool-call", call_id, own, name, None if own else stable(arguments))
+
+
+def function_call_key(call_id: str | None, own_id: str | None, name: str, arguments: bytes, body: bytes) -> bytes:
+    """A function call, the tool call of old: it has no id of its own, so that its arguments identify it within its call."""
+    return digest("function-call", tool_call_key(call_id, own_id, name, arguments, body))
 
 
 def tool_call_fingerprint(name: str, arguments: bytes) -> bytes:
     """What was asked of a tool."""
-    return digest(name, arguments)
+    return digest(name, stable(arguments))
+
+
+def business_key(*parts: str | bytes | None) -> bytes:
+    """What is asked for, under whatever id: the model often calls a tool twice with two ids."""
+    return digest("business", *parts)
+
+
+def lock_number(tenant: UUID, key: bytes) -> int:
+    """The number under which two ids of one thing of a tenant meet (a signed 64-bit one, for an advisory lock)."""
+    return int.from_bytes(digest(tenant.bytes, key)[:8], signed=True)
+
+
+def replay_key(original: bytes, again: str) -> bytes:
+    """An effect that is wished for anew, once for each wish."""
+    return digest("replay", original, again)
 
 
 def report_key(call_id: str) -> bytes:
@@ -66,9 +100,9 @@ def status_key(call_id: str, status: str) -> bytes:
     return digest("status-update", call_id, status)
 
 
-def information_key(kind: str, call_id: str | None, timestamp: bytes | None, own_fields: bytes) -> bytes:
-    """Any other message: its call, type, time if it has one, and what only this type carries."""
-    return digest("information", kind, call_id, timestamp, own_fields)
+def information_key(kind: str, subject: str | None, timestamp: bytes | None, own_fields: bytes) -> bytes:
+    """Any other message: its call (or chat, or session), type, time if it has one, and what only this type carries."""
+    return digest("information", kind, subject, timestamp, own_fields)
 
 
 def own_fields(body: bytes) -> bytes:
@@ -78,7 +112,7 @@ def own_fields(body: bytes) -> bytes:
         Invalid: the body cannot be read.
     """
     fields = reread(FIELDS, reread(FIELDS, body)["message"])
-    return digest(*(part for name in sorted(fields.keys() - COMMON_FIELDS) for part in (name, bytes(fields[name]))))
+    return digest(*(part for name in sorted(fields.keys() - COMMON_FIELDS) for part in (name, stable(bytes(fields[name])))))
 
 
 def api_key(operation: str, idempotency_key: str) -> bytes:

@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import case, func, select
+from sqlalchemy import and_, case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runtime.ids import TenantId
@@ -12,11 +12,15 @@ from runtime.refusals import NotFound
 from webhooks.tables import calls, processed_webhooks
 
 effects = processed_webhooks.c
+IN_FLIGHT, DEAD, FAILED, DONE = "in_flight", "dead", "failed", "done"
+# a run whose lease is over was left by a process that died: it is dead, whatever stands there
+STATE = case((and_(effects.state == IN_FLIGHT, effects.lease_until <= func.app.now()), DEAD), else_=effects.state).label("state")
+INTERRUPTED = "the process that ran it ended before it had an answer"
 COLUMNS = (
     effects.webhook_id,
     effects.place,
     effects.type,
-    effects.state,
+    STATE,
     effects.call_id,
     effects.assistant_id,
     effects.tool_call_id,
@@ -26,7 +30,13 @@ COLUMNS = (
     effects.message_id,
     effects.duplicates,
     effects.received_at,
+    effects.reason,
+    effects.attempt,
+    effects.replay_of,
+    effects.key,
+    effects.caller,
 )
+RANKED = (IN_FLIGHT, DEAD, FAILED)  # one such effect makes a webhook such, whatever became of the others
 
 
 async def list_webhooks(
@@ -37,8 +47,12 @@ async def list_webhooks(
     for column, value in ((effects.type, kind), (effects.call_id, call_id)):
         if value is not None:
             wanted = wanted.where(column == value)
-    if state is not None:  # one failed effect makes a webhook failed, whatever became of the others
-        wanted = wanted.having(case((func.bool_or(effects.state == "failed"), "failed"), else_="done") == state)
+    if state in (IN_FLIGHT, DEAD):  # few are: they have an index of their own
+        open_ones = select(effects.webhook_id).where(effects.tenant_id == tenant, effects.state.in_((IN_FLIGHT, DEAD)))
+        wanted = wanted.where(effects.webhook_id.in_(open_ones))
+    if state is not None:
+        whole = [(func.bool_or(STATE.element == each), each) for each in RANKED]
+        wanted = wanted.having(case(*whole, else_=DONE) == state)
     if before is not None:
         wanted = wanted.where(effects.webhook_id < before)
     ids = list((await connection.execute(wanted.order_by(effects.webhook_id.desc()).limit(limit))).scalars())
@@ -57,6 +71,18 @@ async def webhook(connection: AsyncConnection, tenant: TenantId, webhook_id: UUI
     return found[0]
 
 
+async def effects_of(connection: AsyncConnection, tenant: TenantId, webhook_id: UUID) -> list[dict[str, Any]]:
+    """The effects that a webhook was the first to claim, in their places."""
+    wanted = (effects.tenant_id == tenant, effects.webhook_id == webhook_id, effects.source == "vapi")
+    return [dict(row) for row in (await connection.execute(select(*COLUMNS).where(*wanted).order_by(effects.place))).mappings()]
+
+
+async def webhook_of_key(connection: AsyncConnection, tenant: TenantId, key: bytes) -> UUID | None:
+    """The webhook that claimed a key."""
+    query = select(effects.webhook_id).where(effects.tenant_id == tenant, effects.key == key)
+    return (await connection.execute(query)).scalar()
+
+
 async def webhooks_of(connection: AsyncConnection, tenant: TenantId, ids: list[UUID]) -> list[dict[str, Any]]:
     """These webhooks with their effects, in the order given."""
     query = (
@@ -73,17 +99,21 @@ def one_webhook(rows: list[dict[str, Any]]) -> dict[str, Any]:
     first = rows[0]
     answered = [msgspec.json.decode(row["answer"]) for row in rows]
     failed = next((answer["error"] for answer in answered if isinstance(answer, dict) and "error" in answer), None)
+    states = {row["state"] for row in rows}
+    reasons = [row["reason"] or INTERRUPTED for row in rows if row["state"] == DEAD]
     return {
         "id": first["webhook_id"],
         "type": first["type"],
         "call_id": first["call_id"],
         "assistant_id": first["assistant_id"],
-        "state": "failed" if any(row["state"] == "failed" for row in rows) else "done",
+        "state": next((each for each in RANKED if each in states), DONE),
         "received_at": first["received_at"],
         "duplicates": max(row["duplicates"] for row in rows),
         "results": [answer for answer in answered if answer],
         "message_ids": [row["message_id"] for row in rows if row["message_id"] is not None],
         "error": failed,
+        "reason": reasons[0] if reasons else None,
+        "replay_of": first["replay_of"],
     }
 
 

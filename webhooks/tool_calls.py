@@ -44,6 +44,18 @@ def tool_calls(message: Message) -> list[ToolCall]:
     return calls[:MOST_CALLS] + [msgspec.structs.replace(call, fault=TOO_MANY) for call in calls[MOST_CALLS:]]
 
 
+def function_calls(message: Message) -> list[ToolCall]:
+    """The one call of a function-call message (shape G): `functionCall: {name, parameters, id?}`.
+
+    Raises:
+        Invalid: there is none that can be read: then nobody knows what was asked.
+    """
+    found = decoded(message.function_call)
+    if not isinstance(found, dict):
+        raise Invalid('The body is not a Vapi message: "message.functionCall" is not an object that can be read.')
+    return [plain(found)]
+
+
 def items(name: str, raw: Raw | UnsetType) -> list[dict[str, Any]]:
     """The objects of a list; anything else in it is no call.
 

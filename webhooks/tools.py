@@ -10,6 +10,8 @@ from runtime import clock
 from tenants.snapshot import Snapshot
 from webhooks.answers import queued, spoken_time
 
+SAME_TEXT = "This text was accepted a moment ago already, so it is not sent twice."
+SAME_TEXT_SECONDS = 600.0  # within a call; the model often calls a tool twice with two ids
 OPTED_OUT = "This person asked not to be texted, so nothing was sent."
 
 

@@ -8,11 +8,11 @@ import msgspec
 from litestar import Controller, Response, get, post
 from litestar.datastructures import State
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody
+from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import Meta
 
 from api.callers import Caller
-from api.idempotency import request_key
+from api.idempotency import IdempotencyKey, request_key
 from api.pages import Cursor, Limit, Page, id_position, page
 from api.routes.shapes import Body
 from api.wiring import wiring_of
@@ -27,12 +27,6 @@ from webhooks.claims import Claimed, Effect
 OPERATION = "POST /v1/messages"
 OPTED_OUT = {"error": "opted_out"}
 Status = Literal["scheduled", "queued", "sending", "unknown", "sent", "delivered", "undelivered", "failed", "canceled", "held"]
-IdempotencyKey = Annotated[
-    str | None,
-    HeaderParameter(
-        name="Idempotency-Key", description="The same key gets the same answer for at least 72 hours; the effect happens once."
-    ),
-]
 
 
 class NewMessage(Body):

@@ -17,11 +17,12 @@ from api.wiring import wiring_of
 from runtime import clock, metrics, sentry
 from runtime.refusals import NotFound, Refusal, TooLarge
 from webhooks.ingest import Answer
+from webhooks.tool_work import Longer
 
 PREFIX = "/vapi-webhook/"
 TEMPLATE = "/vapi-webhook/{tenant_slug}"
 LARGEST_BODY = 5_000_000
-PATIENCE_SECONDS = 7.0  # Vapi waits 7.5 s for an assistant request and hangs up on the caller
+PATIENCE_SECONDS = 7.0  # where nobody else is asked; Vapi waits 7.5 s for an assistant request and hangs up on the caller
 JSON = b"application/json"
 
 
@@ -49,8 +50,8 @@ class WebhookDoor:
         sentry.transaction("POST " + TEMPLATE)
         status = 200
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                answer = await self.answer(scope, receive)
+            async with asyncio.timeout(PATIENCE_SECONDS) as patience:
+                answer = await self.answer(scope, receive, longer_than(patience))
         except Disconnected:
             return
         except Exception as error:  # noqa: BLE001  each gets its problem document; bugs are reported there
@@ -63,7 +64,7 @@ class WebhookDoor:
         metrics.WEBHOOKS.labels(status).inc()
         metrics.WEBHOOK_SECONDS.observe(clock.monotonic() - began)
 
-    async def answer(self, scope: HTTPScope, receive: Receive) -> Answer:
+    async def answer(self, scope: HTTPScope, receive: Receive, longer: Longer) -> Answer:
         """Authenticate by the headers, then read the body, then do what it asks for, once.
 
         Raises:
@@ -77,7 +78,16 @@ class WebhookDoor:
         headers = dict(scope["headers"])
         ingest = wiring_of(self.app.state).ingest
         tenant = await ingest.authenticate(slug, text(headers.get(b"authorization")), text(headers.get(b"x-vapi-secret")))
-        return await ingest.handle(tenant, await body_of(headers, receive))
+        return await ingest.handle(tenant, await body_of(headers, receive), longer)
+
+
+def longer_than(patience: asyncio.Timeout) -> Longer:
+    """How a tool call that asks somebody else's server gets the time for it."""
+
+    def longer(seconds: float) -> None:
+        patience.reschedule(asyncio.get_running_loop().time() + seconds)
+
+    return longer
 
 
 def text(header: bytes | None) -> str | None:

@@ -60,7 +60,10 @@ async def test_deliveries_spread_over_two_processes_are_one_text(tenant: Tenant,
 
 async def test_different_calls_at_once_over_two_processes_are_all_done(tenant: Tenant, second: Process, effects: Effects) -> None:
     """Each twice, in other orders, so that batches hold the same keys."""
-    bodies = [tool_message([tool_item("send_sms", SMS, f"tool-{n}-{m}") for m in range(3)], f"call-{n}") for n in range(10)]
+    bodies = [
+        tool_message([tool_item("send_sms", {**SMS, "body": f"Number {m}."}, f"tool-{n}-{m}") for m in range(3)], f"call-{n}")
+        for n in range(10)
+    ]
     mirrored = [{"message": {**body["message"], "toolCallList": body["message"]["toolCallList"][::-1]}} for body in bodies]
     deliveries = [tenant.webhook(body) for body in bodies] + [tenant.webhook(body, http=second.http) for body in mirrored]
     answers = await asyncio.gather(*deliveries)
@@ -88,7 +91,7 @@ async def test_the_same_id_of_another_tool_or_call_is_another_effect(tenant: Ten
         await tenant.tool("send_sms", SMS),
         await tenant.tool("current_time", {}),
         await tenant.tool("send_sms", SMS, call_id="call-2"),
-        await tenant.tool("send_sms", SMS, tool_call_id="tool-2"),
+        await tenant.tool("send_sms", {**SMS, "body": "Bring your card."}, tool_call_id="tool-2"),
     ]
     assert replayed(answers) == 0
     assert await effects.counts(tenant) == {"processed_webhooks": 4, "messages": 3, "usage_events": 4}

@@ -33,6 +33,10 @@ def argument(name: str, kind: str, ids: Ids, slug: str) -> object:
         "p_slug": slug,
         "p_counts": json.dumps({"00": 1}),
         "p_effects": "[]",
+        "p_effect": json.dumps(
+            {"key": "0d" * 16, "fingerprint": "0e" * 16, "webhook_id": str(ids.message), "place": 0, "source": "vapi", "type": "x"}
+        ),
+        "p_mode": "enforce",
         "p_state_rank": 1,
         "p_verdict": "later",
     }
@@ -45,6 +49,7 @@ def argument(name: str, kind: str, ids: Ids, slug: str) -> object:
         "double precision": 1.0,
         "boolean": False,
         "bytea": b"0123456789abcdef",
+        "bigint[]": [1],
     }
     return given.get(name, by_type.get(kind))
 

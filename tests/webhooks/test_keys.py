@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from runtime.refusals import Invalid
 from tests.webhooks.snapshots import snapshot
 from webhooks import keys
+from webhooks.asked import asked_by
 from webhooks.envelope import read
-from webhooks.ingest import information, tool_effect
-from webhooks.tool_calls import tool_calls
+from webhooks.ingest import information
+from webhooks.tool_work import effect_of
 
 TEXT = st.text(max_size=8)
 JSON = st.recursive(
@@ -71,6 +72,15 @@ def test_without_a_call_only_the_same_bytes_are_the_same() -> None:
     assert keys.tool_call_key(None, "t", "f", b"1", b"x") != keys.tool_call_key(None, "t", "f", b"1", b"y")
 
 
+@pytest.mark.parametrize("own_id", [None, "fc-1"], ids=repr)
+def test_a_function_call_of_old_is_known_by_its_arguments_or_its_id(own_id: str | None) -> None:
+    keyed = [keys.function_call_key("c", own_id, "f", arguments, body) for arguments in (b"1", b"2") for body in (b"x", b"y")]
+    assert keyed[0] == keyed[1]
+    assert keyed[2] == keyed[3]
+    assert (keyed[0] == keyed[2]) == (own_id is not None)
+    assert keyed[0] != keys.tool_call_key("c", own_id, "f", b"1", b"x")
+
+
 def test_every_kind_and_every_id_has_a_key_of_its_own() -> None:
     made = {
         "tool call": keys.tool_call_key("c", "t", "f", b"1", b""),
@@ -79,6 +89,12 @@ def test_every_kind_and_every_id_has_a_key_of_its_own() -> None:
         "another tool": keys.tool_call_key("c", "t", "g", b"1", b""),
         "tool call without an id": keys.tool_call_key("c", None, "f", b"1", b""),
         "tool call without a call": keys.tool_call_key(None, "t", "f", b"1", b""),
+        "function call": keys.function_call_key("c", None, "f", b"1", b""),
+        "function call with an id": keys.function_call_key("c", "t", "f", b"1", b""),
+        "replay": keys.replay_key(keys.report_key("c"), "wish"),
+        "another replay": keys.replay_key(keys.report_key("c"), "wish 2"),
+        "thing": keys.business_key("f", b"1"),
+        "another thing": keys.business_key("g", b"1"),
         "report": keys.report_key("c"),
         "report of another call": keys.report_key("d"),
         "status": keys.status_key("c", "ended"),
@@ -105,10 +121,11 @@ def hang(**message: Any) -> bytes:
     "retried",
     [
         hang(x=1, artifact={"recordingUrl": "https://storage.example/signed-anew"}),
+        hang(x=1, presignedUrlsExpiresAt="2026-11-25T10:00:00Z"),
         hang(x=1, assistant={"name": "changed"}, phoneNumber={}, customer={"number": "+12135550123"}),
         b'{ "message" : { "x":1, "call":{"status":"ended","id":"c"}, "type" : "hang" } }',
     ],
-    ids=["presigned addresses", "common parts", "order and spaces"],
+    ids=["presigned addresses", "their end", "common parts", "order and spaces"],
 )
 def test_a_retry_that_differs_in_what_it_carries_along_is_the_same_message(retried: bytes) -> None:
     assert information(read(retried), "{}").key == information(read(hang(x=1)), "{}").key
@@ -121,11 +138,56 @@ def test_what_a_type_carries_itself_makes_it_another_message(other: bytes) -> No
     assert information(read(other), "{}").key != information(read(hang(x=1)), "{}").key
 
 
-def test_a_message_without_a_call_is_the_same_only_byte_for_byte() -> None:
-    def key(**message: Any) -> str:
-        return information(read(json.dumps({"message": {"type": "chat.created", **message}}).encode()), "{}").key
+SIGNED = [
+    "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIA%2F{n}&X-Amz-Date=2026112{n}T000000Z&X-Amz-Expires=900&X-Amz-Signature=abc{n}",
+    "X-Goog-Algorithm=GOOG4-RSA-SHA256&X-Goog-Signature={n}f00",
+    "Expires=176411220{n}&Signature=x{n}~&Key-Pair-Id=K{n}",
+    "sv=2024-11-04&se=2026-11-2{n}T00%3A00%3A00Z&sr=b&sp=r&sig=a{n}%3D",
+]
 
-    assert key(chat={"id": "1"}) == key(chat={"id": "1"}) != key(chat={"id": "2"})
+
+@pytest.mark.parametrize("signature", SIGNED, ids=["AWS", "Google", "CloudFront", "Azure"])
+@pytest.mark.parametrize(
+    "address", ["https://s.example/r.wav?{}", "https://s.example/r.wav?part=1&{}", "https://s.example/r.wav?{}&part=1"]
+)
+def test_an_address_that_is_signed_anew_is_the_same_address(address: str, signature: str) -> None:
+    once, again = (address.format(signature.format(n=number)) for number in (1, 2))
+    other = once.replace("r.wav", "q.wav")
+    for made in (
+        lambda url: information(read(hang(recording=url)), "{}").key,
+        lambda url: keys.tool_call_fingerprint("f", keys.canonical({"url": url})),
+        lambda url: keys.tool_call_key("c", None, "f", keys.canonical({"url": url}), b""),
+        lambda url: keys.tool_call_key(None, "t", "f", b"{}", hang(recording=url)),
+    ):
+        assert made(once) == made(again) != made(other)
+
+
+@given(st.dictionaries(TEXT, JSON, max_size=3))
+def test_what_holds_no_address_stays_as_it_is(value: dict[str, Any]) -> None:
+    raw = keys.canonical(value)
+    assert b"://" in raw or keys.stable(raw) == raw
+
+
+def test_a_part_of_an_address_that_is_no_signature_makes_a_difference() -> None:
+    one, two = (keys.stable(b'{"a":"https://s.example/x?id=%d&sig=1"}' % number) for number in (1, 2))
+    assert one != two
+    assert b"sig" not in one
+
+
+@pytest.mark.parametrize("subject", ["chat", "session"])
+def test_a_message_without_a_call_is_known_by_its_chat_or_session(subject: str) -> None:
+    def key(name: str, **message: Any) -> str:
+        body = {"type": "chat.created", subject: {"id": name, **message}}
+        return information(read(json.dumps({"message": body}).encode()), "{}").key
+
+    assert key("1") == key("1") != key("2")
+
+
+def test_a_message_about_nothing_is_the_same_only_byte_for_byte() -> None:
+    def key(**message: Any) -> str:
+        return information(read(json.dumps({"message": {"type": "note", **message}}).encode()), "{}").key
+
+    assert key(artifact={"a": "1"}) == key(artifact={"a": "1"}) != key(artifact={"a": "2"})
 
 
 def test_unreadable_field_names_are_refused() -> None:
@@ -137,6 +199,12 @@ def test_two_tenants_share_a_key_which_their_tenant_id_tells_apart() -> None:
     """Keys are unique with the tenant's id in the table; the key itself needs no part of it."""
     call = {"id": "t", "function": {"name": "current_time", "arguments": {"b": 1, "a": 2}}}
     webhook = read(json.dumps({"message": {"call": {"id": "c"}, "toolCallList": [call]}}).encode())
-    (item,) = tool_calls(webhook.message)
-    one, two = (tool_effect(snapshot(), webhook, tenant.id, item, 0) for tenant in (snapshot(), snapshot()))
+    one, two = (effect_of(tenant, asked_by(webhook, tenant.id)[0]) for tenant in (snapshot(), snapshot()))
     assert (one.key, one.fingerprint) == (two.key, two.fingerprint)
+
+
+def test_the_number_under_which_one_thing_meets_itself_is_the_tenants_own() -> None:
+    one, two = snapshot(), snapshot()
+    numbers = {keys.lock_number(tenant.id, key) for tenant in (one, two) for key in (b"a", b"b")}
+    assert len(numbers) == 4
+    assert all(-(2**63) <= number < 2**63 for number in numbers)

@@ -1,6 +1,6 @@
 -- Ingest as in 0001, and one thing more: the same text to the same person in the same call, asked for under two ids, is one text.
--- p_effects as app.accept_v1, and for each {caller, replay_of, duplicate_answer, same_since}: with duplicate_answer, a text of this
--- call with the same words, recipient and time that was accepted after same_since answers for this one.
+-- p_effects as app.accept_v1, and for each {caller, replay_of, duplicate_answer, same_within}: with duplicate_answer, a text
+-- of this call with the same words, recipient and time that was accepted less than same_within seconds ago answers for this one.
 -- p_locks: the numbers of such texts, in ascending order. Two deliveries of one text under two ids meet here before either
 -- claims: the second one looks only when the first has committed. All locks are taken before any key, so nobody waits in a ring.
 CREATE FUNCTION app.accept_v2(p_tenant uuid, p_effects jsonb, p_locks bigint[])
@@ -25,13 +25,14 @@ BEGIN
     FROM jsonb_to_recordset(p_effects) AS x(
       webhook_id uuid, place smallint, source text, type text, call_id text, assistant_id text, key text, fingerprint text, store boolean,
       state text, name text, tool_call_id text, arguments text, caller text, replay_of uuid, answer text, suppressed_answer text,
-      duplicate_answer text, same_since timestamptz, meter text, message_id uuid, recipient text, body text, class text, priority smallint,
+      duplicate_answer text, same_within double precision, meter text, message_id uuid, recipient text, body text, class text, priority smallint,
       encoding text, segments smallint, status text, sender_id uuid, registration_id uuid, due_at timestamptz, expected_at timestamptz)
     LEFT JOIN LATERAL (
       SELECT true AS found FROM opt_outs AS o WHERE o.tenant_id = p_tenant AND o.recipient = x.recipient LIMIT 1) AS s ON true
     LEFT JOIN LATERAL (
       SELECT m.id FROM messages AS m
-      WHERE m.tenant_id = p_tenant AND m.call_id = x.call_id AND m.recipient = x.recipient AND m.body = x.body AND m.created_at > x.same_since
+      WHERE m.tenant_id = p_tenant AND m.call_id = x.call_id AND m.recipient = x.recipient AND m.body = x.body 
+        AND m.created_at > v_now - make_interval(secs => x.same_within)
         AND m.due_at = coalesce(x.due_at, m.created_at) AND m.status NOT IN ('failed', 'undelivered', 'canceled')
       LIMIT 1) AS d ON x.duplicate_answer IS NOT NULL
     WHERE x.store
@@ -78,11 +79,10 @@ BEGIN
       WHERE w.tenant_id = p_tenant AND w.key = decode(x.key, 'hex') LIMIT 1) AS p ON true;
 END $$;
 
--- The switch idempotency away from enforce: everything runs, whatever came before. With p_record (observe) a key is recorded where
--- it is new, and the outcome tells what enforcing would have found; without (off) the store of keys is not touched at all, so that
--- this path works when the store is the trouble. A text is still refused to whoever opted out.
-CREATE FUNCTION app.accept_unchecked_v1(p_tenant uuid, p_effects jsonb, p_record boolean)
-RETURNS TABLE (n integer, outcome text, answer text, message_id uuid) LANGUAGE plpgsql
+-- The switch idempotency away from enforce: everything runs, whatever came before. A text is still refused to whoever opted out.
+-- Effects without their keys: texts, arrivals, usage. Repeating one delivery's effects changes nothing.
+CREATE FUNCTION app.do_effects_v1(p_tenant uuid, p_effects jsonb)
+RETURNS TABLE (n integer, stored boolean, state text, answer text, message_id uuid) LANGUAGE plpgsql
 SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
@@ -91,55 +91,71 @@ BEGIN
   PERFORM set_config('app.tenant_id', p_tenant::text, true);
   RETURN QUERY
   WITH e AS MATERIALIZED (
-    SELECT x.n, x.webhook_id, x.place, x.source, x.type, x.call_id, x.assistant_id, decode(x.key, 'hex') AS key,
-           decode(x.fingerprint, 'hex') AS fingerprint, x.name, x.tool_call_id, x.arguments, x.caller, x.replay_of, x.recipient, x.body, x.class,
-           x.priority, x.encoding, x.segments, x.status, x.sender_id, x.registration_id, coalesce(x.due_at, v_now) AS due_at,
-           coalesce(x.expected_at, v_now) AS expected_at, x.store,
+    SELECT x.n, x.webhook_id, x.place, x.call_id, x.recipient, x.body, x.class, x.priority, x.encoding, x.segments, x.status, x.sender_id,
+           x.registration_id, coalesce(x.due_at, v_now) AS due_at, coalesce(x.expected_at, v_now) AS expected_at, x.store,
            CASE WHEN s.found THEN x.suppressed_answer ELSE x.answer END AS answer,
            CASE WHEN s.found THEN 'failed' ELSE x.state END AS state,
            CASE WHEN s.found THEN NULL ELSE x.meter END AS meter,
            CASE WHEN s.found THEN NULL ELSE x.message_id END AS message_id
     FROM jsonb_to_recordset(p_effects) AS x(
-      n integer, webhook_id uuid, place smallint, source text, type text, call_id text, assistant_id text, key text, fingerprint text,
-      store boolean, state text, name text, tool_call_id text, arguments text, caller text, replay_of uuid, answer text,
-      suppressed_answer text, meter text, message_id uuid, recipient text, body text, class text, priority smallint, encoding text,
-      segments smallint, status text, sender_id uuid, registration_id uuid, due_at timestamptz, expected_at timestamptz)
+      n integer, webhook_id uuid, place smallint, call_id text, store boolean, state text, answer text, suppressed_answer text, meter text,
+      message_id uuid, recipient text, body text, class text, priority smallint, encoding text, segments smallint, status text, sender_id uuid,
+      registration_id uuid, due_at timestamptz, expected_at timestamptz)
     LEFT JOIN LATERAL (
       SELECT true AS found FROM opt_outs AS o WHERE o.tenant_id = p_tenant AND o.recipient = x.recipient LIMIT 1) AS s ON true
-  ), mine AS (
-    SELECT e.webhook_id, e.place, e.call_id, e.meter, e.message_id, e.recipient, e.body, e.class, e.priority, e.encoding, e.segments, e.status,
-           e.sender_id, e.registration_id, e.due_at, e.expected_at FROM e WHERE e.store
-  ), claimed AS (
-    INSERT INTO processed_webhooks
-      (tenant_id, key, fingerprint, webhook_id, place, source, type, state, call_id, assistant_id, tool_call_id, name, arguments, caller,
-       replay_of, answer, message_id, received_at)
-    SELECT p_tenant, e.key, e.fingerprint, e.webhook_id, e.place, e.source, e.type, e.state, e.call_id, e.assistant_id, e.tool_call_id, e.name,
-           e.arguments, e.caller, e.replay_of, e.answer, e.message_id, v_now
-    FROM e WHERE p_record AND e.store ORDER BY e.key
-    ON CONFLICT (tenant_id, key) DO NOTHING
-    RETURNING webhook_id, place
   ), texts AS (
     INSERT INTO messages
       (tenant_id, id, recipient, body, class, priority, encoding, segments, status, sender_id, registration_id, call_id, due_at, expected_at,
        created_at, updated_at)
-    SELECT p_tenant, m.message_id, m.recipient, m.body, m.class, m.priority, m.encoding, m.segments, m.status, m.sender_id, m.registration_id,
-           m.call_id, m.due_at, m.expected_at, v_now, v_now
-    FROM mine AS m WHERE m.message_id IS NOT NULL
+    SELECT p_tenant, e.message_id, e.recipient, e.body, e.class, e.priority, e.encoding, e.segments, e.status, e.sender_id, e.registration_id,
+           e.call_id, e.due_at, e.expected_at, v_now, v_now
+    FROM e WHERE e.store AND e.message_id IS NOT NULL
+    ON CONFLICT (tenant_id, id) DO NOTHING  -- this delivery was stored, and its answer lost
+    RETURNING registration_id, due_at, segments
   ), arrived AS (
     INSERT INTO control.arrivals (tenant_id, registration_id, due_at, segments)
-    SELECT p_tenant, m.registration_id, m.due_at, m.segments FROM mine AS m WHERE m.message_id IS NOT NULL
+    SELECT p_tenant, t.registration_id, t.due_at, t.segments FROM texts AS t
   ), metered AS (
     INSERT INTO usage_events (tenant_id, meter, source_id, quantity, occurred_at, recorded_at)
-    SELECT p_tenant, m.meter, 'unchecked:' || m.webhook_id || ':' || m.place, 1, v_now, v_now FROM mine AS m WHERE m.meter IS NOT NULL
-    ON CONFLICT (tenant_id, meter, source_id) DO NOTHING  -- this delivery was stored, and its answer lost
+    SELECT p_tenant, e.meter, 'unchecked:' || e.webhook_id || ':' || e.place, 1, v_now, v_now FROM e WHERE e.store AND e.meter IS NOT NULL
+    ON CONFLICT (tenant_id, meter, source_id) DO NOTHING
   )
-  SELECT e.n,
-         CASE WHEN NOT e.store THEN 'absent'
-              WHEN NOT p_record THEN 'unchecked'
-              WHEN EXISTS (SELECT 1 FROM claimed AS c WHERE c.webhook_id = e.webhook_id AND c.place = e.place) THEN 'new'
+  SELECT e.n, e.store, e.state, e.answer, e.message_id FROM e;
+END $$;
+
+-- With p_record (observe) a key is recorded where it is new, and the outcome tells what enforcing would have found: new or repeated.
+-- Without (off) the store of keys is not touched at all, so that this works when the store is the trouble.
+CREATE FUNCTION app.accept_unchecked_v1(p_tenant uuid, p_effects jsonb, p_record boolean)
+RETURNS TABLE (n integer, outcome text, answer text, message_id uuid) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+  PERFORM set_config('app.tenant_id', p_tenant::text, true);
+  IF NOT p_record THEN
+    RETURN QUERY SELECT d.n, CASE WHEN d.stored THEN 'unchecked' ELSE 'absent' END, d.answer, d.message_id FROM app.do_effects_v1(p_tenant, p_effects) AS d;
+    RETURN;
+  END IF;
+  RETURN QUERY
+  WITH d AS MATERIALIZED (
+    SELECT e.n, e.stored, e.state, e.answer, e.message_id FROM app.do_effects_v1(p_tenant, p_effects) AS e
+  ), claimed AS (
+    INSERT INTO processed_webhooks
+      (tenant_id, key, fingerprint, webhook_id, place, source, type, state, call_id, assistant_id, tool_call_id, name, arguments, caller,
+       replay_of, answer, message_id, received_at)
+    SELECT p_tenant, decode(x.key, 'hex'), decode(x.fingerprint, 'hex'), x.webhook_id, x.place, x.source, x.type, d.state, x.call_id,
+           x.assistant_id, x.tool_call_id, x.name, x.arguments, x.caller, x.replay_of, d.answer, d.message_id, app.now()
+    FROM jsonb_to_recordset(p_effects) AS x(
+      n integer, webhook_id uuid, place smallint, source text, type text, call_id text, assistant_id text, key text, fingerprint text,
+      name text, tool_call_id text, arguments text, caller text, replay_of uuid)
+    JOIN d ON d.n = x.n AND d.stored ORDER BY x.key
+    ON CONFLICT (tenant_id, key) DO NOTHING
+    RETURNING webhook_id, place
+  )
+  SELECT d.n,
+         CASE WHEN NOT d.stored THEN 'absent'
+              WHEN EXISTS (SELECT 1 FROM claimed AS c WHERE c.webhook_id = x.webhook_id AND c.place = x.place) THEN 'new'
               ELSE 'repeated' END,
-         e.answer, e.message_id
-  FROM e;
+         d.answer, d.message_id
+  FROM d JOIN jsonb_to_recordset(p_effects) AS x(n integer, webhook_id uuid, place smallint) ON x.n = d.n;
 END $$;
 
 -- A report or a status of a call, as in 0001; p_facts is kept, so that it can be handled again. With p_again (a replay by hand) it is
@@ -209,15 +225,19 @@ BEGIN
 END $$;
 
 -- A webhook that was taken and could not be handled: its key is kept as dead, so that a later delivery or a hand may run it again.
-CREATE FUNCTION app.bury_v1(p_tenant uuid, p_webhook uuid, p_type text, p_call text, p_assistant text, p_key bytea, p_reason text)
-RETURNS boolean LANGUAGE plpgsql AS $$
+CREATE FUNCTION app.bury_v1(
+  p_tenant uuid, p_webhook uuid, p_place smallint, p_type text, p_call text, p_assistant text, p_key bytea, p_fingerprint bytea, p_name text,
+  p_tool_call text, p_arguments text, p_caller text, p_reason text
+) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM set_config('app.tenant_id', p_tenant::text, true);
   INSERT INTO processed_webhooks AS w
-    (tenant_id, key, fingerprint, webhook_id, place, source, type, state, call_id, assistant_id, answer, reason, received_at)
-  VALUES (p_tenant, p_key, p_key, p_webhook, 0, 'vapi', p_type, 'dead', p_call, p_assistant, '{}', p_reason, app.now())
+    (tenant_id, key, fingerprint, webhook_id, place, source, type, state, call_id, assistant_id, name, tool_call_id, arguments, caller, answer,
+     reason, received_at)
+  VALUES (p_tenant, p_key, p_fingerprint, p_webhook, p_place, 'vapi', p_type, 'dead', p_call, p_assistant, p_name, p_tool_call, p_arguments,
+          p_caller, '{}', p_reason, app.now())
   ON CONFLICT (tenant_id, key) DO NOTHING;
   RETURN FOUND;
 END $$;
 
-GRANT EXECUTE ON FUNCTION app.accept_v2, app.accept_unchecked_v1, app.record_call_v2, app.bury_v1 TO {app};
+GRANT EXECUTE ON FUNCTION app.accept_v2, app.do_effects_v1, app.accept_unchecked_v1, app.record_call_v2, app.bury_v1 TO {app};

@@ -49,7 +49,7 @@ BEGIN
     RETURN;
   END IF;
 
-  SELECT w.fingerprint, w.state, w.answer, w.lease_until INTO p FROM processed_webhooks AS w WHERE w.tenant_id = p_tenant AND w.key = v_key;
+  SELECT w.fingerprint, w.state, w.answer, w.lease_until, w.owner, w.attempt INTO p FROM processed_webhooks AS w WHERE w.tenant_id = p_tenant AND w.key = v_key;
   IF NOT FOUND THEN
     RETURN QUERY SELECT 'absent'::text, NULL::text, 0, 0::double precision;
     RETURN;
@@ -58,6 +58,10 @@ BEGIN
     RETURN;
   ELSIF p.state IN ('done', 'failed') THEN
     RETURN QUERY SELECT 'replay'::text, p.answer, 0, 0::double precision;
+    RETURN;
+  ELSIF p.state = 'in_flight' AND p.owner = p_owner AND p.lease_until > v_now THEN
+    -- claimed by us a moment ago, and the answer was lost
+    RETURN QUERY SELECT 'run'::text, NULL::text, p.attempt, 0::double precision;
     RETURN;
   ELSIF p.state = 'in_flight' AND p.lease_until > v_now THEN
     RETURN QUERY SELECT 'wait'::text, NULL::text, 0, extract(epoch FROM p.lease_until - v_now)::double precision;

@@ -1,0 +1,68 @@
+"""A tool call as it is asked for, by a webhook or anew by a replay of one."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from webhooks import answers, keys
+from webhooks.envelope import LONGEST_ID, Webhook
+from webhooks.tool_calls import ToolCall, function_calls, tool_calls
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One tool call with where it comes from. `key` names its effect within the tenant, `place` its place in the answer."""
+
+    webhook_id: UUID
+    place: int
+    type: str
+    call_id: str | None
+    assistant_id: str | None
+    caller: str | None
+    tool: ToolCall
+    key: bytes
+    replay_of: UUID | None = None
+
+    @property
+    def arguments(self) -> bytes:
+        """In canonical form."""
+        return keys.canonical(self.tool.arguments)
+
+    @property
+    def fingerprint(self) -> bytes:
+        """What is asked."""
+        return keys.tool_call_fingerprint(self.tool.name, self.arguments)
+
+    def said(self, *, result: str | None = None, error: str | None = None) -> str:
+        """The entry that answers it."""
+        if self.type == answers.FUNCTION_CALL:
+            return answers.function_result(result if result is not None else error)
+        return answers.entry(self.tool.id, self.tool.name, result=result, error=error)
+
+
+def asked_by(webhook: Webhook, delivery: UUID) -> list[Asked]:
+    """The tool calls of a webhook, in their order.
+
+    Raises:
+        Invalid: they cannot be read.
+    """
+    legacy = webhook.type == answers.FUNCTION_CALL
+    calls = function_calls(webhook.message) if legacy else tool_calls(webhook.message)
+    key_of = keys.function_call_key if legacy else keys.tool_call_key
+    return [
+        Asked(
+            webhook_id=delivery,
+            place=place,
+            type=webhook.type,
+            call_id=webhook.call_id,
+            assistant_id=webhook.assistant_id,
+            caller=webhook.caller,
+            tool=call,
+            key=key_of(webhook.call_id, call.id, call.name, keys.canonical(call.arguments), webhook.body),
+        )
+        for place, call in enumerate(calls)
+    ]
+
+
+def storable(text: str) -> str:
+    """An id or a name as a row can hold it; its key is made of the whole."""
+    return text[:LONGEST_ID].replace("\x00", "\ufffd")

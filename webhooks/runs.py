@@ -1,0 +1,196 @@
+"""Runs: effects that somebody else's server has a part in. Claimed with a lease, kept by a heartbeat, finished under a fence.
+
+No connection is held while the server is asked. A process that dies loses its lease; whoever is delivered the same call again
+takes over, under the next attempt, and the dead one's late answer changes nothing.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+from uuid import UUID, uuid4
+
+import msgspec
+
+from runtime import clock, metrics, sentry
+from runtime.database import Database, passing_condition
+from runtime.ids import TenantId
+from runtime.logs import log
+from runtime.refusals import Unavailable
+from webhooks.persistence import persistently
+
+CLAIM = "SELECT outcome, answer, attempt, seconds FROM app.claim_run_v1($1, $2, $3, $4, $5, $6, $7)"
+RENEW = "SELECT app.renew_run_v1($1, $2, $3, $4, $5)"
+FINISH = "SELECT app.finish_run_v1($1, $2, $3, $4, $5, $6, $7, $8)"
+LEASE_SECONDS = 6.0
+BEATS = 6  # renewals within a lease
+TWIN_SECONDS = 8.0  # how long a delivery waits for the one that came before it
+FIRST_LOOK, LONGEST_LOOK = 0.05, 0.25
+FINISH_SECONDS = 10.0  # an answer that we have is worth some tries to store it
+STILL_RUNNING = "This call is still being handled. Send it again."
+
+
+class RunEffect(msgspec.Struct, frozen=True, kw_only=True):
+    """What is claimed, as app.claim_run_v1 takes it; `doubtful_answer` is stored where nobody knows whether it was done."""
+
+    webhook_id: UUID
+    place: int
+    source: str
+    type: str
+    key: str
+    fingerprint: str
+    doubtful_answer: str
+    call_id: str | None = None
+    assistant_id: str | None = None
+    name: str | None = None
+    tool_call_id: str | None = None
+    arguments: str | None = None
+    caller: str | None = None
+    replay_of: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A run to claim: `business` names the same thing under other ids for `business_seconds`; `repeatable` may be asked twice."""
+
+    effect: RunEffect
+    repeatable: bool
+    business: bytes | None = None
+    business_seconds: int = 0
+
+    @property
+    def key(self) -> bytes:
+        """The idempotency key."""
+        return bytes.fromhex(self.effect.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended: done, failed for good, or dead (nothing of it stands for certain, and it may be run again)."""
+
+    state: Literal["done", "failed", "dead"]
+    answer: str
+    meter: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What became of a wanted run: new (run here), replay (its stored answer), conflict (same key, something else asked)."""
+
+    outcome: str
+    answer: str | None
+
+
+Work = Callable[[], Awaitable[Ended]]
+Same = Callable[[str], Ended]
+
+
+class Runs:
+    """The runs of one process."""
+
+    def __init__(self, database: Database, lease: float = LEASE_SECONDS) -> None:
+        self._database = database
+        self._lease = timedelta(seconds=lease)
+        self._tasks: set[asyncio.Task[Ran | None]] = set()
+
+    async def once(self, tenant: TenantId, wanted: Wanted, work: Work, same: Same) -> Ran:
+        """Do the work if it is ours to do, else wait for whoever does it; `same` makes an answer of one given under another id.
+
+        Raises:
+            Unavailable: a twin outlasted `TWIN_SECONDS`, or nothing was stored.
+        """
+        owner, until, pause = uuid4(), clock.monotonic() + TWIN_SECONDS, FIRST_LOOK
+        while True:
+            outcome, answer, attempt = await self._claim(tenant, wanted, owner)
+            if outcome in ("replay", "conflict"):
+                return Ran(outcome, answer)
+            if outcome in ("run", "same"):
+                doing = work if outcome == "run" else lambda answer=answer: at_once(same(answer or ""))  # type: ignore[misc]  # binds it
+                ran = await self._shielded(self._run(tenant, wanted.key, owner, attempt, doing))
+                if ran is not None:
+                    return ran
+                owner = uuid4()  # the lease was lost: what stands is another's
+            elif clock.monotonic() >= until:
+                raise Unavailable(STILL_RUNNING)
+            else:
+                await asyncio.sleep(pause)
+                pause = min(LONGEST_LOOK, pause * 1.5)
+
+    async def _claim(self, tenant: TenantId, wanted: Wanted, owner: UUID) -> tuple[str, str | None, int]:
+        effect = msgspec.json.encode(wanted.effect).decode()
+        window = timedelta(seconds=wanted.business_seconds)
+        values = (tenant, effect, owner, self._lease, wanted.business, window, wanted.repeatable)
+        rows = await persistently(lambda: self._database.call(tenant, CLAIM, *values))
+        return rows[0][0], rows[0][1], rows[0][2]
+
+    async def _shielded(self, run: "Awaitable[Ran | None]") -> Ran | None:
+        """In a task of its own: whoever asked may go away, what has begun is finished."""
+        task: asyncio.Task[Ran | None] = asyncio.ensure_future(run)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    def _ended(self, task: "asyncio.Task[Ran | None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waits has it
+
+    async def _run(self, tenant: TenantId, key: bytes, owner: UUID, attempt: int, work: Work) -> Ran | None:
+        """Work under the lease and store how it ended; None when the lease was lost meanwhile."""
+        beating = asyncio.create_task(self._keep(tenant, key, owner, attempt))
+        try:
+            ended = await attempted(work)
+            finished = await self._finish(tenant, key, owner, attempt, ended)
+        finally:
+            beating.cancel()
+        if finished:
+            return Ran("new", ended.answer)
+        metrics.RUNS.labels("late").inc()
+        log.warning("a run lost its lease; its answer came too late and is not stored", state=ended.state, attempt=attempt)
+        return None
+
+    async def _keep(self, tenant: TenantId, key: bytes, owner: UUID, attempt: int) -> None:
+        """The heartbeat: renew the lease until it is lost or the run has ended."""
+        while True:
+            await asyncio.sleep(self._lease.total_seconds() / BEATS)
+            try:
+                (row,) = await self._database.call(tenant, RENEW, tenant, key, owner, attempt, self._lease)
+            except Exception as error:
+                if passing_condition(error) is None:
+                    raise
+                continue  # the next beat may come through before the lease is over
+            if not row[0]:
+                return
+
+    async def _finish(self, tenant: TenantId, key: bytes, owner: UUID, attempt: int, ended: Ended) -> bool:
+        """Store how it ended. Safe to repeat: a second time it finds the run finished, and the caller finds its own answer."""
+        values = (tenant, key, owner, attempt, ended.state, ended.answer, ended.meter, ended.reason)
+        until = clock.monotonic() + FINISH_SECONDS
+        while True:
+            try:
+                (row,) = await persistently(lambda: self._database.call(tenant, FINISH, *values))
+            except Unavailable:
+                if clock.monotonic() >= until:
+                    raise
+                continue
+            finished: bool = row[0]
+            if finished:
+                metrics.RUNS.labels(ended.state).inc()
+            return finished
+
+
+async def attempted(work: Work) -> Ended:
+    """Do the work; a fault of ours leaves it dead, to be run again, and is reported."""
+    try:
+        return await work()
+    except Exception as error:  # noqa: BLE001  whatever it is, the run must end
+        sentry.report(error)
+        log.error("a run failed by a fault of ours", error=type(error).__name__)
+        return Ended("dead", "{}", reason=f"a fault of ours: {type(error).__name__}")
+
+
+async def at_once(ended: Ended) -> Ended:
+    """Work that needs nobody."""
+    return ended

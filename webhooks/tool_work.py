@@ -1,0 +1,142 @@
+"""Doing tool calls, each once: ours together in one round trip, the tenant's own each under a lease."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from messaging.wake import WakeHint
+from runtime import metrics, sentry
+from runtime.database import passing_condition
+from runtime.logs import log
+from tenants.snapshot import Snapshot
+from webhooks import answers, keys
+from webhooks.asked import Asked, storable
+from webhooks.claims import Claimed, Claims, Effect
+from webhooks.duplicates import DuplicateCounter
+from webhooks.modes import ENFORCE, Mode
+from webhooks.own_tools import OwnTools
+from webhooks.tools import OPTED_OUT, SAME_TEXT, SAME_TEXT_SECONDS, Prepared, prepare
+
+Longer = Callable[[float], None]
+
+
+class ToolWork:
+    """What a process needs to do tool calls."""
+
+    def __init__(self, claims: Claims, own: OwnTools, wake: WakeHint, duplicates: DuplicateCounter) -> None:
+        self._claims = claims
+        self._own = own
+        self._wake = wake
+        self._duplicates = duplicates
+
+    async def do(self, tenant: Snapshot, asked: Sequence[Asked], mode: Mode, longer: Longer) -> list[Claimed]:
+        """Do the calls of one delivery; what became of each, in their order, with the entry that answers it.
+
+        `longer` is told by how many seconds at most the answer may take, where somebody else's server is asked.
+
+        Raises:
+            Unavailable: not all of it was stored; a repetition does the rest.
+        """
+        own = [place for place, each in enumerate(asked) if self.is_own(tenant, each)]
+        ours = [place for place, each in enumerate(asked) if place not in own]
+        if own:
+            longer(self._own.longest(tenant, [asked[place].tool.name for place in own]))
+        found_ours, found_own = await asyncio.gather(
+            self.accept(tenant, [effect_of(tenant, asked[place]) for place in ours], mode),
+            asyncio.gather(*(self._own.call(tenant, asked[place], mode) for place in own)),
+        )
+        claimed = dict(zip(ours, found_ours, strict=True)) | dict(zip(own, found_own, strict=True))
+        for place in own:
+            self._count(tenant, asked[place].key, claimed[place])
+        return [answered(asked[place], claimed[place]) for place in range(len(asked))]
+
+    async def accept(self, tenant: Snapshot, effects: list[Effect], mode: Mode = ENFORCE) -> list[Claimed]:
+        """Claim effects of ours, count what came again, and wake the dispatcher for what is new.
+
+        Raises:
+            Unavailable: nothing was stored.
+        """
+        if not effects:
+            return []
+        claimed = await self._claims.accept(tenant.id, effects, mode)
+        for effect, each in zip(effects, claimed, strict=True):
+            self._count(tenant, bytes.fromhex(effect.key), each)
+            if (
+                effect.message is not None
+                and each.message_id == effect.message["message_id"]
+                and each.outcome not in ("replay", "conflict")
+            ):
+                tenant.note_accepted(effect.message)
+                self._wake.publish()
+        return claimed
+
+    @staticmethod
+    def is_own(tenant: Snapshot, asked: Asked) -> bool:
+        """Whether the tenant's own server does this call."""
+        runnable = tenant.status == "active" and asked.tool.fault is None and asked.tool.arguments is not None
+        return runnable and asked.tool.name in tenant.tools
+
+    def _count(self, tenant: Snapshot, key: bytes, claimed: Claimed) -> None:
+        metrics.EFFECTS.labels(claimed.outcome).inc()
+        if claimed.outcome in ("replay", "repeated"):
+            self._duplicates.count(tenant.id, key)
+
+
+def effect_of(tenant: Snapshot, asked: Asked) -> Effect:
+    """A tool call of ours as an effect: what to write and what to answer."""
+    prepared = prepared_for(tenant, asked)
+    message = prepared.text.as_effect() if prepared.text else None
+    same = same_text(asked, message) if message else None
+    return Effect(
+        webhook_id=asked.webhook_id,
+        place=asked.place,
+        source="vapi",
+        type=asked.type,
+        call_id=asked.call_id,
+        assistant_id=asked.assistant_id,
+        key=asked.key.hex(),
+        fingerprint=asked.fingerprint.hex(),
+        answer=asked.said(result=prepared.result, error=prepared.error),
+        store=prepared.final,
+        state="done" if prepared.result is not None else "failed",
+        name=storable(asked.tool.name),
+        tool_call_id=storable(asked.tool.id) if asked.tool.id else None,
+        arguments=asked.arguments.decode(),
+        caller=storable(asked.caller) if asked.caller else None,
+        replay_of=asked.replay_of,
+        suppressed_answer=asked.said(error=OPTED_OUT) if message else None,
+        duplicate_answer=asked.said(result=SAME_TEXT) if same else None,
+        same_within=SAME_TEXT_SECONDS if same else None,
+        business=keys.lock_number(tenant.id, same) if same else None,
+        meter="tool_calls" if prepared.result is not None else None,
+        message=message,
+    )
+
+
+def same_text(asked: Asked, message: dict[str, object]) -> bytes | None:
+    """What the same text in the same call has in common under any id; a replay that is wished for is a text of its own."""
+    if asked.call_id is None or asked.replay_of is not None:
+        return None
+    return keys.business_key(asked.call_id, str(message["recipient"]), str(message["body"]), str(message["due_at"]))
+
+
+def prepared_for(tenant: Snapshot, asked: Asked) -> Prepared:
+    """What the call will do: nothing for a suspended tenant, or where the webhook itself is wrong about it, or where we are at fault."""
+    if tenant.status != "active":
+        return Prepared(error=answers.SUSPENDED, final=False)
+    if asked.tool.fault is not None:
+        return Prepared(error=asked.tool.fault, final=False)
+    try:
+        return prepare(tenant, asked.tool.name, asked.caller, asked.tool.arguments)
+    except Exception as error:
+        if passing_condition(error) is not None:
+            raise
+        sentry.report(error)
+        log.error("a tool failed by a fault of ours", error=type(error).__name__, exc_info=error)
+        return Prepared(error=answers.NOT_NOW, final=False)
+
+
+def answered(asked: Asked, claimed: Claimed) -> Claimed:
+    """What became of it, with the words for an id that was used for something else."""
+    if claimed.outcome == "conflict" or claimed.answer is None:
+        return Claimed(claimed.outcome, asked.said(error=answers.CONFLICT), None)
+    return claimed
