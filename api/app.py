@@ -17,9 +17,11 @@ from api.edge import Edge
 from api.problems import answer_problem
 from api.routes.admin import ControlAdmin, TenantAdmin
 from api.routes.assistants import AssistantRoutes
+from api.routes.bodies import BodyRoutes
 from api.routes.health import live, metrics_page, ready
 from api.routes.messages import MessageRoutes
 from api.routes.plans import PlanAdmin
+from api.routes.retention import RetentionRoutes
 from api.routes.senders import SenderRoutes
 from api.routes.twilio import twilio_inbound, twilio_status
 from api.routes.usage import UsageRoutes
@@ -51,7 +53,7 @@ def create_app(settings: Settings, schema: str) -> Litestar:
 
     tenant_routes = Router(
         path="/",
-        route_handlers=[AssistantRoutes, SenderRoutes, MessageRoutes, WebhookRoutes, CallRoutes, UsageRoutes],
+        route_handlers=[AssistantRoutes, SenderRoutes, MessageRoutes, WebhookRoutes, BodyRoutes, RetentionRoutes, CallRoutes, UsageRoutes],
         guards=[tenant_only],
         dependencies={"caller": Provide(provide_caller)},
         before_request=fit_for_us,

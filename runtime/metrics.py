@@ -21,6 +21,7 @@ PACER_CLOSED = Counter("trunkline_pacer_closed", "Looks at the pacer that failed
 IN_FLIGHT = Gauge("trunkline_sends_in_flight", "Messages leased by this worker and not yet settled")
 RECEIPTS = Counter("trunkline_receipts", "Status callbacks by what became of them", ["outcome"])
 DUTIES = Counter("trunkline_duties", "Periodic duties by name and outcome", ["duty", "outcome"])
+BODIES = Counter("trunkline_bodies", "Bodies to be kept, by whether they were; failed means a missing day or storage trouble", ["outcome"])
 EVENTS_WITHOUT_TENANT = Counter(
     "trunkline_sentry_events_without_tenant", "Events for Sentry that named no tenant, not even none: a job without a scope, a bug of ours"
 )

@@ -74,25 +74,23 @@ def migrate(revision: str) -> None:
 @click.option("--dry-run", is_flag=True, help="Tell what it would do.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def cleanup(*, dry_run: bool, as_json: bool) -> None:
-    """Remove idempotency keys whose retention is over."""
-    from runtime.database import open_database
-    from webhooks.cleanup import clean_up
+    """Remove idempotency keys and kept bodies whose retention is over. The worker does it hourly."""
+    from trunkline.cleaning import clean, summary
 
-    async def run(settings: Settings) -> dict[str, int]:
-        database = await open_database(settings.database_url, connections=2)
-        try:
-            return {str(tenant): keys for tenant, keys in (await clean_up(database, dry_run=dry_run)).items() if keys}
-        finally:
-            await database.close()
-
-    found = asyncio.run(run(settings_for("database_url")))
-    told({"dry_run": dry_run, "keys": sum(found.values()), "by_tenant": found}, as_json=as_json, text=summary)
+    result = asyncio.run(clean(settings_for("database_url"), dry_run=dry_run, shown=not as_json))
+    told(result, as_json=as_json, text=summary)
 
 
-def summary(result: dict[str, Any]) -> str:
-    """What a clean-up did, in a sentence."""
-    verb = "would leave" if result["dry_run"] else "left"
-    return f"{result['keys']} expired keys of {len(result['by_tenant'])} tenants {verb}."
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def doctor(*, as_json: bool) -> None:
+    """Look at everything this installation stands on; exit code 1 when something is wrong, each finding with what to do."""
+    from trunkline.doctor import examine
+    from trunkline.doctor_page import page
+
+    result = asyncio.run(examine(settings_for("database_url", "redis_url")))
+    told(result, as_json=as_json, text=page)
+    sys.exit(0 if result["ok"] else 1)
 
 
 def told(result: dict[str, Any], *, as_json: bool, text: Callable[[dict[str, Any]], str]) -> None:

@@ -17,10 +17,12 @@ from runtime import metrics, sentry
 from runtime.database import Database, passing_condition
 from runtime.logs import log
 from runtime.redis import RedisError
+from webhooks.cleanup import clean_up
 from webhooks.duplicates import fold_duplicates
 
 LEASE_SECONDS = 120.0
 LOOK_SECONDS = 1.0
+CLEAN_UP_SECONDS, CLEAN_UP_PAUSE = 15.0, 5.0
 
 ANNOUNCE = """
 INSERT INTO control.duties (name, next_run) SELECT name, app.now() FROM unnest($1::text[]) AS name ON CONFLICT (name) DO NOTHING
@@ -46,6 +48,13 @@ class Duty:
     run: Callable[[], Awaitable[object]]
 
 
+@dataclass(frozen=True, slots=True)
+class GoOn:
+    """What a duty answers that is not through with its work: so many seconds after its end it goes on."""
+
+    after: float
+
+
 def standing_duties(database: Database, redis: Redis) -> tuple[Duty, ...]:
     """The duties of every worker."""
     return (
@@ -53,6 +62,18 @@ def standing_duties(database: Database, redis: Redis) -> tuple[Duty, ...]:
         Duty("release_holds", 10, lambda: release_holds(database)),
         Duty("repair_schedule", 30, lambda: repair_schedule(database)),
     )
+
+
+def long_duties(database: Database) -> tuple[Duty, ...]:
+    """The duties that take seconds: on a roster of their own, so that no short one waits for them."""
+    return (Duty("clean_up", 3_600, lambda: clean_up_for_a_while(database)),)
+
+
+async def clean_up_for_a_while(database: Database) -> GoOn | None:
+    """As much of the clean-up as fits into one turn, which a stopping worker waits for; what is left goes on soon."""
+    done = await clean_up(database, seconds=CLEAN_UP_SECONDS)
+    log.info("cleaned up", keys=sum(done.keys.values()), days=len(done.days), bytes=done.bytes_returned, finished=done.finished)
+    return None if done.finished else GoOn(CLEAN_UP_PAUSE)
 
 
 class DutyRoster:
@@ -82,25 +103,25 @@ class DutyRoster:
             return None
         duty, attempt = self._duties[claimed[0]["name"]], claimed[0]["attempt"]
         with sentry.isolated(sentry.NOBODY, f"duty {duty.name}"):
-            error = await self._attempt(duty)
-            finished = await self._database.call_for_many(FINISH, self._worker, duty.name, attempt, timedelta(seconds=duty.every), error)
+            error, pause = await self._attempt(duty)
+            finished = await self._database.call_for_many(FINISH, self._worker, duty.name, attempt, timedelta(seconds=pause), error)
             if not finished:
                 log.warning("a duty outlived its lease", duty=duty.name)
         return duty.name
 
-    async def _attempt(self, duty: Duty) -> str | None:
-        """Run it within its lease; the name of what went wrong, if something did."""
+    async def _attempt(self, duty: Duty) -> tuple[str | None, float]:
+        """Run it within its lease; the name of what went wrong, if something did, and the seconds until it is due again."""
         try:
             async with asyncio.timeout(self._lease):
-                await duty.run()
+                answer = await duty.run()
         except Exception as error:  # noqa: BLE001  a duty that fails must not end the others
             metrics.DUTIES.labels(duty.name, "failed").inc()
             log.warning("a duty failed", duty=duty.name, error=type(error).__name__)
             if passing_condition(error) is None and not isinstance(error, RedisError):
                 sentry.report(error)
-            return type(error).__name__
+            return type(error).__name__, duty.every
         metrics.DUTIES.labels(duty.name, "done").inc()
-        return None
+        return None, answer.after if isinstance(answer, GoOn) else duty.every
 
 
 async def wait_for(event: asyncio.Event, seconds: float) -> None:

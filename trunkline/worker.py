@@ -29,7 +29,7 @@ from runtime.redis import open_redis
 from runtime.settings import Settings
 from tenants.senders import SenderBook
 from tenants.snapshot import TenantBook
-from trunkline.duties import DutyRoster, standing_duties, wait_for
+from trunkline.duties import DutyRoster, long_duties, standing_duties, wait_for
 from trunkline.worker_health import serving_health
 
 CALL_SECONDS = 10.0  # the longest a call to Twilio takes
@@ -51,6 +51,7 @@ class Worker:
     dispatcher: Dispatcher
     reconciler: Reconciler
     roster: DutyRoster
+    long_roster: DutyRoster
     listener: WakeListener
 
 
@@ -106,6 +107,7 @@ def assembled(settings: Settings, database: Database, redis: Redis, pacer: Pacer
         dispatcher=dispatcher,
         reconciler=Reconciler(database, twilio, SenderBook(database, keyring), TenantBook(database), Rules()),
         roster=DutyRoster(database, worker, standing_duties(database, redis)),
+        long_roster=DutyRoster(database, worker, long_duties(database)),
         listener=WakeListener(redis, dispatcher.woken),
     )
 
@@ -129,7 +131,12 @@ async def database_once_there(settings: Settings, stopping: asyncio.Event) -> Da
 async def run_until_stopped(worker: Worker, stopping: asyncio.Event) -> None:
     """All loops side by side; when told to stop each finishes what it began, within bounds."""
     listening = asyncio.create_task(worker.listener.run())
-    loops: dict[str, Loop] = {"dispatcher": worker.dispatcher.run, "reconciler": worker.reconciler.run, "duties": worker.roster.run}
+    loops: dict[str, Loop] = {
+        "dispatcher": worker.dispatcher.run,
+        "reconciler": worker.reconciler.run,
+        "duties": worker.roster.run,
+        "long duties": worker.long_roster.run,
+    }
     tasks = [asyncio.create_task(kept_running(name, loop, stopping)) for name, loop in loops.items()]
     await stopping.wait()
     _, late = await asyncio.wait(tasks, timeout=FINISH_SECONDS)

@@ -1,9 +1,82 @@
-"""Interim."""
+"""Bodies that are kept: redacted, compressed, by how long and by day, outside of the claim; a failure to keep is no webhook's trouble."""
+
+import asyncio
+import zlib
+from datetime import UTC, date, datetime
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from runtime import metrics
+from runtime.database import Database
+from runtime.ids import TenantId
+from runtime.logs import log
+from webhooks.secrets_in_bodies import redacted_document
+
+LARGEST = 8 * 1024 * 1024  # bytes of redacted JSON: more than any body that is let in
+SMALL = 64 * 1024  # bytes: takes less time than it takes to hand over to a thread
+LEVEL = 6
+LAST_MILLISECOND = 253_402_300_799_000  # of the year 9999; somebody may ask for an id that is none of ours
+
+# the day stands in the webhook's own id, so that reading looks at one day of each class
+KEEP = text("""
+INSERT INTO webhook_bodies (tenant_id, webhook_id, kept_days, kept_on, body) VALUES (:tenant, :webhook, :kept_days, :kept_on, :body)
+ON CONFLICT (tenant_id, webhook_id, kept_days, kept_on) DO NOTHING
+""")
+READ = text("""
+SELECT body FROM webhook_bodies WHERE tenant_id = :tenant AND webhook_id = :webhook AND kept_on = :kept_on LIMIT 1
+""")
 
 
-async def body_of(connection, tenant, webhook_id):
-    return None
+async def keep(database: Database, tenant: TenantId, webhook_id: UUID, kept_days: int, body: bytes) -> None:
+    """Keep a webhook's body for 7, 30 or 90 days, redacted. Raises nothing: a failure is logged and counted."""
+    try:
+        packed = pack(body) if len(body) <= SMALL else await asyncio.to_thread(pack, body)
+        values = {"tenant": tenant, "webhook": webhook_id, "kept_days": kept_days, "kept_on": day_of(webhook_id), "body": packed}
+        async with database.tenant_scope(tenant) as connection:
+            await connection.execute(KEEP, values)
+    except Exception as error:  # noqa: BLE001  the webhook is answered all the same
+        metrics.BODIES.labels("failed").inc()
+        log.warning("a body could not be kept", webhook=str(webhook_id), error=type(error).__name__)
+    else:
+        metrics.BODIES.labels("kept").inc()
 
 
-async def keep(database, tenant, webhook_id, days, body):
-    return None
+async def body_of(connection: AsyncConnection, tenant: TenantId, webhook_id: UUID) -> bytes | None:
+    """The redacted JSON of a webhook, or `{"reason", "bytes"}` of one that was no JSON; None: it was not kept, or its days are over."""
+    values = {"tenant": tenant, "webhook": webhook_id, "kept_on": day_of(webhook_id)}
+    packed = (await connection.execute(READ, values)).scalar()
+    return None if packed is None else unpack(packed)
+
+
+def pack(body: bytes) -> bytes:
+    """The redacted body, compressed."""
+    return zlib.compress(redacted(body), LEVEL)
+
+
+def unpack(packed: bytes) -> bytes:
+    """What was packed; never more than may have been."""
+    return zlib.decompressobj().decompress(packed, LARGEST)
+
+
+def redacted(body: bytes) -> bytes:
+    """The body as JSON without its secrets; what is not JSON cannot be searched for them and leaves its length only."""
+    try:
+        shown = msgspec.json.encode(redacted_document(msgspec.json.decode(body)))
+    except (msgspec.DecodeError, UnicodeError):
+        return left_out("not JSON", len(body))
+    except RecursionError:
+        return left_out("nested too deep", len(body))
+    return shown if len(shown) <= LARGEST else left_out("too large", len(body))
+
+
+def left_out(reason: str, length: int) -> bytes:
+    """What is kept of a body that is not: why, and its length in bytes."""
+    return msgspec.json.encode({"reason": reason, "bytes": length})
+
+
+def day_of(webhook_id: UUID) -> date:
+    """The day, in UTC, on which an id was made (RFC 9562, section 5.7: its first 48 bits are milliseconds)."""
+    return datetime.fromtimestamp(min(webhook_id.int >> 80, LAST_MILLISECOND) / 1000, UTC).date()

@@ -1,57 +1,132 @@
-"""Clean-up: idempotency keys whose retention is over leave in small batches, so that no lock of ingest's is ever waited for."""
+"""Clean-up: what a tenant's retention no longer covers leaves, in steps so small that ingest waits for none of them.
 
-from datetime import datetime, timedelta
+Keys leave in batches of a few milliseconds with as long a pause after each; kept bodies leave by whole days. How long a tenant keeps its
+keys is read by the SQL function itself, with the boundary, on the database's clock (migrations/sql/0002/60_forget.sql).
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from sqlalchemy import text
 
-from runtime.database import Database
+from runtime import clock
+from runtime.database import Database, passing_condition
 from runtime.ids import TenantId
+from webhooks.body_days import BodyDay, drop_days, list_days, make_days_ahead
 
-RETENTION = timedelta(days=30)
-SHORTEST = timedelta(hours=72)  # Vapi's retries of a weekend end within it
-BATCH = 2_000
+FIRST_BATCH, FEWEST, MOST = 200, 50, 2_000
+SECONDS_OF_A_BATCH = 0.008  # aimed at: a claim of a key that is leaving waits so long
+SHORTEST_PAUSE = 0.002
+COUNTED_AT_ONCE = 20_000  # a dry run locks nothing
+TENANTS_AT_ONCE = 200
+BEGINNING = UUID(int=0)
+TRIES, PAUSE_AFTER_TROUBLE = 5, 0.2
 
-# webhook ids are ordered by time (RFC 9562), so the index on them finds what is old
-REMOVE = text("""
-DELETE FROM processed_webhooks WHERE tenant_id = :tenant AND key IN (
-  SELECT key FROM processed_webhooks WHERE tenant_id = :tenant AND webhook_id < :before AND received_at < :cutoff LIMIT :batch)
-""")
-COUNT = text("SELECT count(*) FROM processed_webhooks WHERE tenant_id = :tenant AND webhook_id < :before AND received_at < :cutoff")
+FORGET = "SELECT walked, forgotten, last_id, last_place FROM app.forget_keys_v1($1, $2, $3, $4, $5)"
+FORGETTABLE = "SELECT tenant FROM app.forgettable_v1($1) AS tenant"
 TENANTS = text("SELECT id FROM control.tenants ORDER BY id")
-NOW = text("SELECT app.now()")
+
+Progress = Callable[[TenantId, int], None]  # a tenant, and how many of its keys left just now
 
 
-async def clean_up(database: Database, retention: timedelta = RETENTION, *, dry_run: bool = False) -> dict[TenantId, int]:
-    """Remove (or with `dry_run` count) the keys that are older than the retention; answers how many by tenant.
+@dataclass(slots=True)
+class CleanUp:
+    """What one run did, or with `dry_run` would do. Times in seconds; `finished` is false when its time was up before the work was."""
+
+    dry_run: bool
+    keys: dict[TenantId, int] = field(default_factory=dict)
+    days: list[BodyDay] = field(default_factory=list)
+    held_days: list[BodyDay] = field(default_factory=list)
+    days_made: int = 0
+    finished: bool = True
+    batches: int = 0
+    longest_batch: float = 0.0
+    drop_seconds: list[float] = field(default_factory=list)
+
+    @property
+    def bytes_returned(self) -> int:
+        """What the days that left took on disk."""
+        return sum(day.bytes for day in self.days)
+
+
+def nobody_watches(_tenant: TenantId, _keys: int) -> None:
+    """No progress is shown."""
+
+
+async def clean_up(
+    database: Database, *, dry_run: bool = False, seconds: float = float("inf"), progress: Progress = nobody_watches
+) -> CleanUp:
+    """Make body days ahead, drop those that are over, and forget every tenant's keys that are over; begins no batch after `seconds`.
 
     Raises:
-        ValueError: the retention is shorter than retries may come.
+        asyncpg.PostgresError, OSError: the database refused or went away; what left before is gone, the next run goes on.
     """
-    if retention < SHORTEST:
-        raise ValueError(f"Keys are kept at least {SHORTEST}: a later retry would be taken for new.")
+    deadline = clock.monotonic() + seconds
+    done = CleanUp(dry_run)
+    if not dry_run:
+        done.days_made = await make_days_ahead(database)
+    done.days = [day for day in await list_days(database) if day.is_over]
+    if not dry_run:
+        dropped = await drop_days(database, done.days, deadline)
+        done.days, done.held_days, done.drop_seconds = dropped.days, dropped.held, dropped.seconds
+    for tenant in await tenants_with_old_keys(database):
+        await forget_keys(database, tenant, done, deadline, progress)
+    return done
+
+
+async def tenants_with_old_keys(database: Database) -> list[TenantId]:
+    """Who may have keys that are over; idle tenants cost one probe of an index each, many in a round trip."""
     async with database.unscoped() as connection:  # unscoped: the list of tenants stands in the schema control
-        cutoff: datetime = (await connection.execute(NOW)).scalar_one() - retention
-        tenants = [TenantId(tenant) for tenant in (await connection.execute(TENANTS)).scalars()]
-    return {tenant: await clean_up_tenant(database, tenant, cutoff, dry_run=dry_run) for tenant in tenants}
+        tenants = list((await connection.execute(TENANTS)).scalars())
+    found: list[TenantId] = []
+    for start in range(0, len(tenants), TENANTS_AT_ONCE):
+        some = await database.call_for_many(FORGETTABLE, tenants[start : start + TENANTS_AT_ONCE])
+        found += [TenantId(row["tenant"]) for row in some]
+    return found
 
 
-async def clean_up_tenant(database: Database, tenant: TenantId, cutoff: datetime, *, dry_run: bool) -> int:
-    """One tenant's expired keys, a batch in a transaction."""
-    values = {"tenant": tenant, "before": first_id_at(cutoff), "cutoff": cutoff, "batch": BATCH}
-    if dry_run:
-        async with database.tenant_scope(tenant) as connection:
-            counted: int = (await connection.execute(COUNT, values)).scalar_one()
-            return counted
-    removed = 0
+async def forget_keys(database: Database, tenant: TenantId, done: CleanUp, deadline: float, progress: Progress) -> None:
+    """One tenant's keys, a batch in a transaction, each beginning where the one before ended."""
+    after, place, size = BEGINNING, 0, COUNTED_AT_ONCE if done.dry_run else FIRST_BATCH
     while True:
-        async with database.tenant_scope(tenant) as connection:
-            batch = (await connection.execute(REMOVE, values)).rowcount
-        removed += batch
-        if batch < BATCH:
-            return removed
+        if clock.monotonic() >= deadline:
+            done.finished = False
+            return
+        began = clock.monotonic()
+        walked, forgotten, after, place = await one_batch(database, tenant, after, place, size, dry_run=done.dry_run)
+        took = clock.monotonic() - began
+        done.batches += 1
+        done.longest_batch = max(done.longest_batch, took)
+        if forgotten:
+            done.keys[tenant] = done.keys.get(tenant, 0) + forgotten
+            progress(tenant, forgotten)
+        if walked < size:
+            return
+        if not done.dry_run:
+            size = next_size(size, took)
+            await asyncio.sleep(max(SHORTEST_PAUSE, took))
 
 
-def first_id_at(moment: datetime) -> UUID:
-    """The smallest UUIDv7 of a moment."""
-    return UUID(int=int(moment.timestamp() * 1000) << 80 | 0x7 << 76 | 0x2 << 62)
+async def one_batch(
+    database: Database, tenant: TenantId, after: UUID, place: int, size: int, *, dry_run: bool
+) -> tuple[int, int, UUID, int]:
+    """(walked, forgotten, last id, last place) of a batch; a row that somebody holds is waited for by trying again, not in a queue."""
+    for attempt in range(1, TRIES + 1):
+        try:
+            row = (await database.call(tenant, FORGET, tenant, after, place, size, dry_run))[0]
+        except Exception as error:
+            if attempt == TRIES or passing_condition(error) not in ("lock_timeout", "deadlock"):
+                raise
+            await asyncio.sleep(PAUSE_AFTER_TROUBLE)
+        else:
+            return row["walked"], row["forgotten"], row["last_id"], row["last_place"]
+    raise AssertionError("the last attempt returns or raises")
+
+
+def next_size(size: int, took: float) -> int:
+    """As many rows as should take the time aimed at; a slow batch is followed by a much smaller one, a quick one by a slightly larger."""
+    if took > SECONDS_OF_A_BATCH:
+        return max(FEWEST, size // 2)
+    return min(MOST, size + size // 4)

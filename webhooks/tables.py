@@ -1,6 +1,6 @@
 """The tables of this room; the DDL with its reasons stands in migrations/sql."""
 
-from sqlalchemy import Column, DateTime, Integer, LargeBinary, Numeric, SmallInteger, Table, Text, Uuid
+from sqlalchemy import Column, Date, DateTime, Integer, LargeBinary, Numeric, SmallInteger, Table, Text, Uuid
 
 from runtime.metadata import metadata
 
@@ -33,6 +33,15 @@ processed_webhooks = Table(
     Column("business", LargeBinary),
     Column("reason", Text),
     Column("replay_of", Uuid),
+)
+webhook_bodies = Table(
+    "webhook_bodies",
+    metadata,
+    Column("tenant_id", Uuid, primary_key=True),
+    Column("webhook_id", Uuid, primary_key=True),
+    Column("kept_days", SmallInteger, primary_key=True),
+    Column("kept_on", Date, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
 )
 calls = Table(
     "calls",

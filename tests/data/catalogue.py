@@ -23,6 +23,10 @@ CONTROL = {
     "switches": "the operator's controls",
     "tenants": "identity and status, read before any scope exists",
 }
+ACTS_AS_OWNER = {  # each reviewed: no table of a tenant is read, names are composed from constants, the search path is pinned
+    "make_body_days_v1": "a partition is made by the owner of its table; callers choose 0 to 31 days",
+    "drop_body_day_v1": "a partition is dropped by the owner of its table; a day that is not over is refused by the database's clock",
+}
 KEYS_TO_NO_TENANT = {"subscriptions_plan_id_fkey": "a plan is the operator's, and shared"}
 APPEND_ONLY = {
     "audit": "a trail that can be rewritten proves nothing",
@@ -43,20 +47,21 @@ WITH app AS (SELECT oid, rolname FROM pg_roles WHERE rolname = $1
   FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
   WHERE n.nspname IN ('public', 'control', 'app') AND c.relkind IN ('r', 'p')
 ), walled AS (SELECT * FROM tables WHERE nspname = 'public' AND tenant IS NOT NULL)
+, entered AS (SELECT * FROM walled WHERE NOT relispartition)  -- a partition has no wall of its own, and nobody a right to it
 """
 OWN_ROWS = "(tenant_id = ( SELECT app.current_tenant() AS current_tenant))"
 OURS = "n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_%'"
 LOCALLY = "^set_config\\(''app.tenant_id'', [^,]+, true\\)"
 
 GUARDS: Mapping[str, str] = {
-    "row security is enabled and forced": "SELECT relname FROM walled WHERE NOT (relrowsecurity AND relforcerowsecurity)",
+    "row security is enabled and forced": "SELECT relname FROM entered WHERE NOT (relrowsecurity AND relforcerowsecurity)",
     "one restrictive policy binds the application to its tenant": f"""
-        SELECT relname FROM walled WHERE (
-          SELECT count(*) FROM pg_policy AS p, app WHERE p.polrelid = walled.oid AND NOT p.polpermissive AND p.polcmd = '*'
+        SELECT relname FROM entered WHERE (
+          SELECT count(*) FROM pg_policy AS p, app WHERE p.polrelid = entered.oid AND NOT p.polpermissive AND p.polcmd = '*'
             AND p.polroles = ARRAY[app.oid]
             AND pg_get_expr(p.polqual, p.polrelid) = '{OWN_ROWS}' AND pg_get_expr(p.polwithcheck, p.polrelid) = '{OWN_ROWS}') <> 1""",
     "one permissive policy and no other": """
-        SELECT relname FROM walled WHERE (SELECT count(*) FROM pg_policy AS p WHERE p.polrelid = walled.oid AND p.polpermissive) <> 1""",
+        SELECT relname FROM entered WHERE (SELECT count(*) FROM pg_policy AS p WHERE p.polrelid = entered.oid AND p.polpermissive) <> 1""",
     "tenant_id is never null": """
         SELECT relname FROM walled JOIN pg_attribute AS a ON a.attrelid = walled.oid AND a.attnum = walled.tenant WHERE NOT a.attnotnull""",
     "tenant_id leads every unique key": """
@@ -89,6 +94,11 @@ GUARDS: Mapping[str, str] = {
     "the application is and becomes nobody strong": """
         SELECT r.rolname FROM app, pg_roles AS r WHERE pg_has_role(app.oid, r.oid, 'MEMBER')
           AND (r.oid <> app.oid OR r.rolsuper OR r.rolbypassrls OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication)""",
+    "what acts as its owner has a fixed search path": f"""
+        SELECT p.proname FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
+        WHERE {OURS} AND p.prosecdef AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (p.proconfig), false)
+        UNION ALL SELECT p.proname FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
+          WHERE {OURS} AND p.prosecdef AND (p.proacl IS NULL OR EXISTS (SELECT 1 FROM aclexplode(p.proacl) AS g WHERE g.grantee = 0))""",
     "views read as who asks": f"""
         SELECT c.relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE {OURS} AND (c.relkind = 'm'
           OR (c.relkind = 'v' AND NOT coalesce(c.reloptions && ARRAY['security_invoker=on', 'security_invoker=true'], false)))""",
@@ -114,7 +124,7 @@ GUARDS: Mapping[str, str] = {
         JOIN pg_attribute AS a ON a.attrelid = tables.oid AND a.attnum > 0 AND NOT a.attisdropped
         WHERE nspname = 'control' AND a.attname ~ '(^|_)({CUSTOMERS})s?(_|$)'""",
 }
-EXCEPTIONS = {"tenant_id leads every foreign key": KEYS_TO_NO_TENANT}
+EXCEPTIONS = {"tenant_id leads every foreign key": KEYS_TO_NO_TENANT, "no function acts as its owner": ACTS_AS_OWNER}
 
 
 async def defects(connection: "asyncpg.Connection[asyncpg.Record]", role: str) -> set[tuple[str, str]]:

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
+from runtime import clock
 from runtime.ids import uuid7
 
 PLAN = UUID("01900000-0000-7000-8000-000000000001")
@@ -60,6 +61,7 @@ def row_of(table: str, ids: Ids) -> Row:
             "answer": "{}",
             "received_at": MOMENT,
         },
+        "webhook_bodies": {"webhook_id": fresh, "kept_days": 30, "kept_on": clock.now().date(), "body": b"b"},  # its day is there
         "calls": {"call_id": f"c{number}", "state": "ended", "state_rank": 3},
         "messages": {
             "id": fresh,
@@ -100,6 +102,7 @@ TABLES = (  # parents first
     "http_tools",
     "vapi_accounts",
     "processed_webhooks",
+    "webhook_bodies",
     "calls",
     "messages",
     "message_events",

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from tests.conftest import APPLICATION
-from tests.data.catalogue import APPEND_ONLY, CONTROL, GUARDS, OUTSIDE_TENANTS, defects
+from tests.data.catalogue import ACTS_AS_OWNER, APPEND_ONLY, CONTROL, GUARDS, OUTSIDE_TENANTS, defects
 from trunkline.dev.databases import DatabaseUrls
 
 BREAKS = [
@@ -62,6 +62,11 @@ BREAKS = [
     ("what is append-only can only be added to", "usage_events UPDATE", "GRANT UPDATE ON usage_events TO trunkline_app"),
     (
         "no partition is reached around its parent",
+        "webhook_bodies_7",
+        "GRANT SELECT ON webhook_bodies_7 TO trunkline_app",
+    ),
+    (
+        "no partition is reached around its parent",
         "bodies_today",
         """CREATE TABLE bodies (tenant_id uuid NOT NULL) PARTITION BY LIST (tenant_id);
            CREATE TABLE bodies_today PARTITION OF bodies DEFAULT; GRANT SELECT ON bodies_today TO trunkline_app""",
@@ -81,6 +86,17 @@ BREAKS = [
         "no function acts as its owner",
         "every_text",
         "CREATE FUNCTION app.every_text() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS 'SELECT count(*) FROM messages'",
+    ),
+    (
+        "what acts as its owner has a fixed search path",
+        "loose",
+        """CREATE FUNCTION app.loose() RETURNS bigint LANGUAGE sql SECURITY DEFINER SET search_path = public AS 'SELECT 1::bigint';
+           REVOKE ALL ON FUNCTION app.loose() FROM PUBLIC""",
+    ),
+    (
+        "what acts as its owner has a fixed search path",
+        "open",
+        "CREATE FUNCTION app.open() RETURNS int LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'SELECT 1'",
     ),
     (
         "functions enter a scope for the transaction only",
@@ -122,7 +138,7 @@ def test_every_guard_was_seen_to_find_something() -> None:
 
 
 def test_every_exception_has_its_reason() -> None:
-    assert all([*CONTROL.values(), *OUTSIDE_TENANTS.values(), *APPEND_ONLY.values()])
+    assert all([*CONTROL.values(), *OUTSIDE_TENANTS.values(), *APPEND_ONLY.values(), *ACTS_AS_OWNER.values()])
 
 
 async def test_a_forgotten_table_of_a_tenant_is_found_whole(superuser: "asyncpg.Connection[asyncpg.Record]", scratch: DatabaseUrls) -> None:

@@ -11,6 +11,7 @@ from tests.data.rows import Ids, digest, row_of, seed
 
 KNOWN = {"accept_v1", "record_call_v1", "tenant_snapshot_v1", "take_due_v1", "lease_v1", "record_outcomes_v1"}
 SCOPE = "SELECT current_setting('app.tenant_id', true)"
+EFFECT = {"place": 0, "source": "vapi", "type": "tool-calls", "fingerprint": "0c" * 16, "doubtful_answer": "{}"}
 DOCUMENT_KEYS = ("sid", "twilio_status", "class", "code", "detail", "segments")
 ENTERS = "SELECT proname, oid::regprocedure::text AS signature, proargnames, proargtypes::regtype[]::text[] AS types, pronargs FROM pg_proc"
 
@@ -33,9 +34,8 @@ def argument(name: str, kind: str, ids: Ids, slug: str) -> object:
         "p_slug": slug,
         "p_counts": json.dumps({"00": 1}),
         "p_effects": "[]",
-        "p_effect": json.dumps(
-            {"key": "0d" * 16, "fingerprint": "0e" * 16, "webhook_id": str(ids.message), "place": 0, "source": "vapi", "type": "x"}
-        ),
+        "p_effect": json.dumps(EFFECT | {"key": uuid4().hex, "webhook_id": str(uuid4())}),
+        "p_tenants": [ids.tenant],
         "p_mode": "enforce",
         "p_state_rank": 1,
         "p_verdict": "later",

@@ -1,0 +1,1 @@
+DROP FUNCTION app.key_counts_v1;
