@@ -13,13 +13,21 @@ class Shares:
         self._open: dict[Hashable, tuple[asyncio.Semaphore, int]] = {}
 
     @asynccontextmanager
-    async def of(self, key: Hashable) -> AsyncIterator[None]:
-        """Wait for a place among the key's holders and keep it until the block ends."""
+    async def of(self, key: Hashable, within: float | None = None) -> AsyncIterator[None]:
+        """Wait for a place among the key's holders, at most `within` seconds, and keep it until the block ends.
+
+        Raises:
+            TimeoutError: no place was free in time.
+        """
         gate, users = self._open.get(key) or (asyncio.Semaphore(self.most), 0)
         self._open[key] = (gate, users + 1)
         try:
-            async with gate:
+            async with asyncio.timeout(within):
+                await gate.acquire()
+            try:
                 yield
+            finally:
+                gate.release()
         finally:
             gate, users = self._open[key]
             if users == 1:

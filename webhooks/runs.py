@@ -18,6 +18,7 @@ from runtime.database import Database, passing_condition
 from runtime.ids import TenantId
 from runtime.logs import log
 from runtime.refusals import Unavailable
+from runtime.shares import Shares
 from webhooks.persistence import persistently
 
 CLAIM = "SELECT outcome, answer, attempt, seconds FROM app.claim_run_v1($1, $2, $3, $4, $5, $6, $7)"
@@ -93,6 +94,7 @@ class Runs:
     def __init__(self, database: Database, lease: float = LEASE_SECONDS) -> None:
         self._database = database
         self._lease = timedelta(seconds=lease)
+        self._turns = Shares(1)
         self._tasks: set[asyncio.Task[Ran | None]] = set()
 
     async def once(self, tenant: TenantId, wanted: Wanted, work: Work, same: Same) -> Ran:
@@ -101,7 +103,20 @@ class Runs:
         Raises:
             Unavailable: a twin outlasted `TWIN_SECONDS`, or nothing was stored.
         """
-        owner, until, pause = uuid4(), clock.monotonic() + TWIN_SECONDS, FIRST_LOOK
+        until = clock.monotonic() + TWIN_SECONDS
+        turn, working = self._turns.of((tenant, wanted.key), within=TWIN_SECONDS), False
+        try:
+            async with turn:  # twins of this process wait here, and ask nobody meanwhile
+                working = True
+                return await self._once(tenant, wanted, work, same, until)
+        except TimeoutError:
+            if working:
+                raise
+            raise Unavailable(STILL_RUNNING) from None
+
+    async def _once(self, tenant: TenantId, wanted: Wanted, work: Work, same: Same, until: float) -> Ran:
+        """As `once`, for the one of this process whose turn it is."""
+        owner, pause = uuid4(), FIRST_LOOK
         while True:
             outcome, answer, attempt = await self._claim(tenant, wanted, owner)
             if outcome in ("replay", "conflict"):
