@@ -4,6 +4,8 @@ import argparse
 import asyncio
 import json
 import signal
+import socket
+import struct
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -28,6 +30,15 @@ async def running(app: web.Application, port: int = 0) -> AsyncIterator[str]:
         yield f"http://{HOST}:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
+
+
+def reset(request: web.Request) -> None:
+    """Ends the connection with a TCP reset; what the handler returns afterwards reaches nobody."""
+    transport = request.transport
+    if transport is None:
+        return
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
 
 
 def main(name: str, make_app: Callable[[], web.Application]) -> None:

@@ -1,8 +1,6 @@
 """Sandbox Twilio as a web application: the Messages API, the control URL and the page."""
 
 import asyncio
-import socket
-import struct
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -222,23 +220,14 @@ async def _with_fault(request: web.Request, fault: AnswerFault | None, act: Acce
             return response
         case AcceptThenReset():
             response = act()
-            _reset(request)
+            serving.reset(request)
             return response
         case ResetBefore():
-            _reset(request)
+            serving.reset(request)
             return web.Response()
         case None:
             pass
     return act()
-
-
-def _reset(request: web.Request) -> None:
-    """Ends the connection with a TCP reset; what the handler returns afterwards reaches nobody."""
-    transport = request.transport
-    if transport is None:
-        return
-    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()
 
 
 def _hung_up(request: web.Request) -> bool:

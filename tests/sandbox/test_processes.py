@@ -11,7 +11,12 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-PATHS = {"sandbox.twilio": "/control/messages", "sandbox.vapi": "/call/x", "sandbox.sentry": "/control/items"}
+PATHS = {
+    "sandbox.twilio": "/control/messages",
+    "sandbox.vapi": "/call/x",
+    "sandbox.sentry": "/control/items",
+    "sandbox.tool": "/control/effects",
+}
 
 
 @asynccontextmanager

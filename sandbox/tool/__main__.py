@@ -1,0 +1,4 @@
+from sandbox.serving import main
+from sandbox.tool import ToolSandbox
+
+main("sandbox.tool", lambda: ToolSandbox().application())
