@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
+from runtime.addresses import AllowedHosts
 from runtime.crypto import Keyring
 
 PREFIX = "TRUNKLINE_"
@@ -37,6 +38,7 @@ class Settings:
     twilio_base_url: str = DEFAULT_TWILIO
     vapi_base_url: str = DEFAULT_VAPI
     vapi_api_key: str = field(default="", repr=False)
+    tool_hosts_allowed: str = ""  # hosts, addresses, networks that tenants' tools may reach though they are not public
     environment: str = "production"  # development | test | production
     log_format: str = "json"  # json | console
     host: str = "127.0.0.1"
@@ -51,6 +53,11 @@ class Settings:
     def keyring(self) -> Keyring:
         """The keys for secrets at rest and keyed hashes."""
         return Keyring.parse(self.secret_keys)
+
+    @property
+    def tool_hosts(self) -> AllowedHosts:
+        """Hosts that tenants' tools may reach though they are not public, and over plain http."""
+        return AllowedHosts.parse(self.tool_hosts_allowed)
 
 
 def load(*required: str, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -88,6 +95,7 @@ def check(settings: Settings) -> None:
     if settings.log_format not in ("json", "console"):
         raise SettingError(f"{name_of('log_format')} should be json or console.")
     check_keys(settings)
+    check_tool_hosts(settings)
     check_dsn(settings)
     if settings.environment == "production":
         check_production(settings)
@@ -120,6 +128,14 @@ def check_keys(settings: Settings) -> None:
             Keyring.parse(settings.secret_keys)
         except ValueError as error:
             raise SettingError(f"{name_of('secret_keys')} {error}") from None
+
+
+def check_tool_hosts(settings: Settings) -> None:
+    """The hosts that the operator allows can be read."""
+    try:
+        AllowedHosts.parse(settings.tool_hosts_allowed)
+    except ValueError as error:
+        raise SettingError(f"{name_of('tool_hosts_allowed')} {error}") from None
 
 
 def check_dsn(settings: Settings) -> None:

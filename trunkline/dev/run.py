@@ -113,6 +113,7 @@ class House:
         worker_port = kept_port(private / "worker.port")
         return {
             "TRUNKLINE_LOG_FORMAT": "console",
+            "TRUNKLINE_TOOL_HOSTS_ALLOWED": "127.0.0.1,localhost",
             **os.environ,
             "TRUNKLINE_DATABASE_URL": app_url,
             "TRUNKLINE_DATABASE_OWNER_URL": owner_url,
