@@ -23,6 +23,7 @@ from api.routes.messages import MessageRoutes
 from api.routes.plans import PlanAdmin
 from api.routes.retention import RetentionRoutes
 from api.routes.senders import SenderRoutes
+from api.routes.tools import ToolRoutes
 from api.routes.twilio import twilio_inbound, twilio_status
 from api.routes.usage import UsageRoutes
 from api.routes.vapi import TEMPLATE, WebhookDoor, documented
@@ -53,7 +54,17 @@ def create_app(settings: Settings, schema: str) -> Litestar:
 
     tenant_routes = Router(
         path="/",
-        route_handlers=[AssistantRoutes, SenderRoutes, MessageRoutes, WebhookRoutes, BodyRoutes, RetentionRoutes, CallRoutes, UsageRoutes],
+        route_handlers=[
+            AssistantRoutes,
+            SenderRoutes,
+            MessageRoutes,
+            ToolRoutes,
+            WebhookRoutes,
+            BodyRoutes,
+            RetentionRoutes,
+            CallRoutes,
+            UsageRoutes,
+        ],
         guards=[tenant_only],
         dependencies={"caller": Provide(provide_caller)},
         before_request=fit_for_us,
@@ -114,6 +125,7 @@ TAGS = {
     "Assistants": "A tenant's assistants and their webhook secrets.",
     "Senders": "A tenant's Twilio senders and their tiers.",
     "Messages": "Texts.",
+    "Tools": "HTTP endpoints of the tenant's own that its assistants may call.",
     "Webhooks": "What was delivered and answered.",
     "Calls": "Phone calls with their seconds and cost.",
     "Usage": "Usage, the current invoice, limits.",
