@@ -10,6 +10,8 @@ WEBHOOK_SECONDS = Histogram(
     "trunkline_webhook_seconds", "Time to answer a webhook", buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 8)
 )
 REQUESTS = Counter("trunkline_http_requests", "Requests by route template and status class", ["status"])
+TOOL_CALLS = Counter("trunkline_tool_calls", "Calls of tenants' own tools; not_reached and doubtful are a tool in trouble", ["outcome"])
+TOOL_BREAKERS_OPENED = Counter("trunkline_tool_breakers_opened", "Times a tool that kept failing was left alone for a while")
 STORAGE_TROUBLE = Counter("trunkline_storage_trouble", "Passing storage conditions by name; a rising one is an outage", ["condition"])
 SENDS = Counter("trunkline_sends", "Attempts at Twilio by outcome; unknown and refused need eyes", ["outcome"])
 ACCEPT_TO_SEND = Histogram(

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import click
 
 from runtime.settings import SettingError, Settings, load
-from trunkline.version import VERSION
+from runtime.version import VERSION
 
 API_NEEDS = ("database_url", "redis_url", "public_base_url", "secret_keys", "admin_key")
 WORKER_NEEDS = ("database_url", "redis_url", "public_base_url", "secret_keys")

@@ -5,7 +5,7 @@ from prometheus_client import start_http_server
 from runtime.logs import configure_logs
 from runtime.sentry import start_sentry
 from runtime.settings import Settings
-from trunkline.version import VERSION
+from runtime.version import VERSION
 
 
 def observe(settings: Settings, component: str) -> None:

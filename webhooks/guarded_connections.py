@@ -1,0 +1,118 @@
+"""Connections to where a tenant's URL leads: each address is judged at the moment it is connected to.
+
+Names are judged after their resolution, and the very socket once more before it connects, so neither a name that resolves
+differently the second time (DNS rebinding) nor an address that stands in the URL itself, which never sees a resolver, gets past.
+"""
+
+import asyncio
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from runtime.addresses import AllowedHosts, literal
+
+RESOLVER_THREADS = 32  # of their own: a tenant's name server that does not answer must not hold those that others work with
+CONNECTIONS = 1024  # per host there is no limit here: tenants share hosts, so each has a limit of its own (tool_http.py)
+
+
+class AddressRefused(OSError):
+    """The host leads to an address that a tenant may not reach."""
+
+
+class SystemResolver(AbstractResolver):
+    """The system's resolver, in threads of its own."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(RESOLVER_THREADS, "resolve")
+
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
+        """The addresses of a name.
+
+        Raises:
+            OSError: there are none.
+        """
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(self._threads, socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
+        return [result(host, str(address[0]), port, each) for each, _, _, _, address in found]
+
+    async def close(self) -> None:
+        """Start no further look-up."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def result(host: str, address: str, port: int, family: socket.AddressFamily) -> ResolveResult:
+    """One resolved address."""
+    return ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=socket.AI_NUMERICHOST)
+
+
+class Guard(AbstractResolver):
+    """A resolver that refuses a name with an address nobody may reach, and makes the sockets that connect."""
+
+    def __init__(self, allowed: AllowedHosts, resolver: AbstractResolver | None = None) -> None:
+        self._allowed = allowed
+        self._resolver = resolver or SystemResolver()
+        self._by_name: set[str] = set()  # where the names lead that the operator allows: few, since it lists them
+
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
+        """The addresses of a name, all of which may be reached.
+
+        Raises:
+            AddressRefused: one of them may not. OSError: there are none.
+        """
+        found = await self._resolver.resolve(host, port, family)
+        addresses = {each["host"] for each in found}
+        if self._allowed.has_name(host):
+            self._by_name |= addresses
+        elif not all(self._may_reach(address) for address in addresses):
+            raise AddressRefused("a name of a tenant's URL leads to an address that is not public")
+        return found
+
+    async def close(self) -> None:
+        """Give the resolver's threads back."""
+        await self._resolver.close()
+
+    def socket_for(self, info: tuple[Any, ...]) -> socket.socket:
+        """A socket for one resolved address, right before it connects there.
+
+        Raises:
+            AddressRefused: it may not be reached.
+        """
+        family, kind, protocol, _, address = info
+        if address[0] not in self._by_name and not self._may_reach(address[0]):
+            raise AddressRefused("a tenant's URL leads to an address that is not public")
+        return socket.socket(family, kind, protocol)
+
+    def _may_reach(self, address: str) -> bool:
+        found = literal(address)
+        return found is not None and self._allowed.admits(found)
+
+
+def guarded_session(guard: Guard) -> aiohttp.ClientSession:
+    """A session whose every connection is new, so that what was judged is what is used and no stale one makes a call doubtful.
+
+    Without cookies and proxies, and the answer's bytes come as they are: a compressed one is not unpacked to any size.
+    """
+    connector = aiohttp.TCPConnector(
+        resolver=guard,
+        socket_factory=guard.socket_for,
+        use_dns_cache=False,
+        force_close=True,
+        limit=CONNECTIONS,
+    )
+    return aiohttp.ClientSession(
+        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, auto_decompress=False, trace_configs=[watch_writing()]
+    )
+
+
+def watch_writing() -> aiohttp.TraceConfig:
+    """Calls what travels with a request as soon as its head is about to leave: from then on it may have been received."""
+    trace = aiohttp.TraceConfig()
+
+    async def mark(_: aiohttp.ClientSession, context: Any, __: aiohttp.TraceRequestHeadersSentParams) -> None:
+        context.trace_request_ctx()
+
+    trace.on_request_headers_sent.append(mark)
+    return trace
