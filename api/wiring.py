@@ -45,12 +45,14 @@ class Wiring:
     pacer: Pacer
     ingest: Ingest
     replays: Replays
+    tool_http: ToolHttp
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Until the process ends; then what was counted is flushed and every connection given back."""
         try:
-            yield
+            async with self.tool_http:
+                yield
         finally:
             await self.duplicates.close()
             await self.pacer.close()
@@ -64,11 +66,12 @@ async def wire(settings: Settings) -> Wiring:
     database = await open_database(settings.database_url, settings.database_connections)
     redis = open_redis(settings.redis_url)
     tenants, claims, wake, duplicates = TenantBook(database), Claims(database), WakeHint(redis), DuplicateCounter(redis)
+    tool_http = ToolHttp(keyring, settings.tool_hosts)
 
     async def keep(tenant: Snapshot, webhook_id: UUID, body: bytes) -> None:
         await bodies.keep(database, tenant.id, webhook_id, tenant.bodies_days, body)
 
-    tools = ToolWork(claims, OwnTools(Runs(database), ToolHttp()), wake, duplicates)
+    tools = ToolWork(claims, OwnTools(Runs(database), tool_http), wake, duplicates)
     return Wiring(
         settings=settings,
         keyring=keyring,
@@ -83,6 +86,7 @@ async def wire(settings: Settings) -> Wiring:
         pacer=Pacer.at(settings.redis_url),
         ingest=Ingest(database, keyring, tenants, claims, tools, duplicates, keep),
         replays=Replays(database, claims, tools),
+        tool_http=tool_http,
     )
 
 

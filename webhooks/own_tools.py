@@ -10,8 +10,10 @@ from webhooks import answers, keys
 from webhooks.asked import Asked, storable
 from webhooks.claims import Claimed
 from webhooks.modes import ENFORCE, OFF, Mode
-from webhooks.runs import TWIN_SECONDS, Ended, Ran, RunEffect, Runs, Wanted, attempted
-from webhooks.tool_http import ToolHttp, ToolOutcome, ToolRequest
+from webhooks.runs import TWIN_SECONDS, Ended, Ran, RunEffect, Runs, Turn, Wanted, attempted
+from webhooks.tool_answer import ToolOutcome
+from webhooks.tool_http import ToolHttp
+from webhooks.tool_request import ToolRequest
 
 CALL_SECONDS = 18.0  # Vapi gives a tool call 20 s unless it is told otherwise
 MARGIN_SECONDS = 1.0  # to store the answer
@@ -39,14 +41,15 @@ class OwnTools:
         """
         tool, deadline = tenant.tools[asked.tool.name], clock.monotonic() + CALL_SECONDS - MARGIN_SECONDS
 
-        async def work() -> Ended:
-            return ended(asked, await self._http.run(tool, request_of(tenant, asked), deadline), repeatable=tool.repeatable)
+        async def work(turn: Turn) -> Ended:
+            return ended(asked, await self._http.run(tool, request_of(tenant, asked, turn), deadline), repeatable=tool.repeatable)
 
+        unchecked = Turn(1, clock.now(), doubtful=False)
         if mode == OFF:
-            return Claimed("unchecked", (await attempted(work)).answer, None)
+            return Claimed("unchecked", (await attempted(work, unchecked)).answer, None)
         ran = await self._runs.once(tenant.id, wanted(tool, asked), work, lambda answer: same_again(asked, answer))
         if mode != ENFORCE and ran.outcome in ("replay", "conflict"):
-            return Claimed("repeated", (await attempted(work)).answer, None)
+            return Claimed("repeated", (await attempted(work, unchecked)).answer, None)
         return claimed(ran)
 
 
@@ -79,13 +82,14 @@ def business_of(tool: ToolView, asked: Asked) -> bytes | None:
     return keys.business_key(tool.name, *(keys.stable(keys.canonical(given[name])) for name in tool.business_arguments))
 
 
-def request_of(tenant: Snapshot, asked: Asked) -> ToolRequest:
+def request_of(tenant: Snapshot, asked: Asked, turn: Turn) -> ToolRequest:
     """What the tenant's server is told."""
     return ToolRequest(
         tenant=tenant.id,
-        slug=tenant.slug,
         zone=tenant.zone,
         idempotency_key=asked.key.hex(),
+        asked_at=turn.asked_at,
+        repeated=turn.doubtful,
         call_id=asked.call_id,
         tool_call_id=asked.tool.id,
         assistant_id=asked.assistant_id,
@@ -104,7 +108,7 @@ def ended(asked: Asked, outcome: ToolOutcome, *, repeatable: bool) -> Ended:
         case "doubtful" if not repeatable:
             return Ended("failed", asked.said(error=outcome.text))
         case _:
-            return Ended("dead", asked.said(error=outcome.text), reason=outcome.text)
+            return Ended("dead", asked.said(error=outcome.text), reason=outcome.text, doubtful=outcome.kind == "doubtful")
 
 
 def same_again(asked: Asked, answer: str) -> Ended:

@@ -7,7 +7,7 @@ takes over, under the next attempt, and the dead one's late answer changes nothi
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID, uuid4
 
@@ -21,9 +21,9 @@ from runtime.refusals import Unavailable
 from runtime.shares import Shares
 from webhooks.persistence import persistently
 
-CLAIM = "SELECT outcome, answer, attempt, seconds FROM app.claim_run_v1($1, $2, $3, $4, $5, $6, $7)"
+CLAIM = "SELECT outcome, answer, attempt, asked_at, doubtful FROM app.claim_run_v1($1, $2, $3, $4, $5, $6, $7)"
 RENEW = "SELECT app.renew_run_v1($1, $2, $3, $4, $5)"
-FINISH = "SELECT app.finish_run_v1($1, $2, $3, $4, $5, $6, $7, $8)"
+FINISH = "SELECT app.finish_run_v1($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 LEASE_SECONDS = 6.0
 BEATS = 6  # renewals within a lease
 TWIN_SECONDS = 8.0  # how long a delivery waits for the one that came before it
@@ -74,6 +74,16 @@ class Ended:
     answer: str
     meter: str | None = None
     reason: str | None = None
+    doubtful: bool = False  # somebody's server may have acted
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A run that is ours: when it was asked for first, and whether an attempt before may have been acted on."""
+
+    attempt: int
+    asked_at: datetime
+    doubtful: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +94,7 @@ class Ran:
     answer: str | None
 
 
-Work = Callable[[], Awaitable[Ended]]
+Work = Callable[[Turn], Awaitable[Ended]]
 Same = Callable[[str], Ended]
 
 
@@ -118,12 +128,12 @@ class Runs:
         """As `once`, for the one of this process whose turn it is."""
         owner, pause = uuid4(), FIRST_LOOK
         while True:
-            outcome, answer, attempt = await self._claim(tenant, wanted, owner)
+            outcome, answer, turn = await self._claim(tenant, wanted, owner)
             if outcome in ("replay", "conflict"):
                 return Ran(outcome, answer)
             if outcome in ("run", "same"):
-                doing = work if outcome == "run" else lambda answer=answer: at_once(same(answer or ""))  # type: ignore[misc]  # binds it
-                ran = await self._shielded(self._run(tenant, wanted.key, owner, attempt, doing))
+                doing = work if outcome == "run" else saying(same, answer or "")
+                ran = await self._shielded(self._run(tenant, wanted.key, owner, turn, doing))
                 if ran is not None:
                     return ran
                 owner = uuid4()  # the lease was lost: what stands is another's
@@ -133,12 +143,12 @@ class Runs:
                 await asyncio.sleep(pause)
                 pause = min(LONGEST_LOOK, pause * 1.5)
 
-    async def _claim(self, tenant: TenantId, wanted: Wanted, owner: UUID) -> tuple[str, str | None, int]:
+    async def _claim(self, tenant: TenantId, wanted: Wanted, owner: UUID) -> tuple[str, str | None, Turn]:
         effect = msgspec.json.encode(wanted.effect).decode()
         window = timedelta(seconds=wanted.business_seconds)
         values = (tenant, effect, owner, self._lease, wanted.business, window, wanted.repeatable)
-        rows = await persistently(lambda: self._database.call(tenant, CLAIM, *values))
-        return rows[0][0], rows[0][1], rows[0][2]
+        (row,) = await persistently(lambda: self._database.call(tenant, CLAIM, *values))
+        return row[0], row[1], Turn(row[2], row[3], row[4])
 
     async def _shielded(self, run: "Awaitable[Ran | None]") -> Ran | None:
         """In a task of its own: whoever asked may go away, what has begun is finished."""
@@ -152,18 +162,18 @@ class Runs:
         if not task.cancelled():
             task.exception()  # whoever waits has it
 
-    async def _run(self, tenant: TenantId, key: bytes, owner: UUID, attempt: int, work: Work) -> Ran | None:
+    async def _run(self, tenant: TenantId, key: bytes, owner: UUID, turn: Turn, work: Work) -> Ran | None:
         """Work under the lease and store how it ended; None when the lease was lost meanwhile."""
-        beating = asyncio.create_task(self._keep(tenant, key, owner, attempt))
+        beating = asyncio.create_task(self._keep(tenant, key, owner, turn.attempt))
         try:
-            ended = await attempted(work)
-            finished = await self._finish(tenant, key, owner, attempt, ended)
+            ended = await attempted(work, turn)
+            finished = await self._finish(tenant, key, owner, turn.attempt, ended)
         finally:
             beating.cancel()
         if finished:
             return Ran("new", ended.answer)
         metrics.RUNS.labels("late").inc()
-        log.warning("a run lost its lease; its answer came too late and is not stored", state=ended.state, attempt=attempt)
+        log.warning("a run lost its lease; its answer came too late and is not stored", state=ended.state, attempt=turn.attempt)
         return None
 
     async def _keep(self, tenant: TenantId, key: bytes, owner: UUID, attempt: int) -> None:
@@ -181,7 +191,7 @@ class Runs:
 
     async def _finish(self, tenant: TenantId, key: bytes, owner: UUID, attempt: int, ended: Ended) -> bool:
         """Store how it ended. Safe to repeat: a second time it finds the run finished, and the caller finds its own answer."""
-        values = (tenant, key, owner, attempt, ended.state, ended.answer, ended.meter, ended.reason)
+        values = (tenant, key, owner, attempt, ended.state, ended.answer, ended.meter, ended.reason, ended.doubtful)
         until = clock.monotonic() + FINISH_SECONDS
         while True:
             try:
@@ -196,16 +206,20 @@ class Runs:
             return finished
 
 
-async def attempted(work: Work) -> Ended:
+async def attempted(work: Work, turn: Turn) -> Ended:
     """Do the work; a fault of ours leaves it dead, to be run again, and is reported."""
     try:
-        return await work()
+        return await work(turn)
     except Exception as error:  # noqa: BLE001  whatever it is, the run must end
         sentry.report(error)
         log.error("a run failed by a fault of ours", error=type(error).__name__)
-        return Ended("dead", "{}", reason=f"a fault of ours: {type(error).__name__}")
+        return Ended("dead", "{}", reason=f"a fault of ours: {type(error).__name__}", doubtful=True)
 
 
-async def at_once(ended: Ended) -> Ended:
-    """Work that needs nobody."""
-    return ended
+def saying(same: Same, answer: str) -> Work:
+    """Work that needs nobody: the answer is there."""
+
+    async def work(_turn: Turn) -> Ended:
+        return same(answer)
+
+    return work

@@ -1,6 +1,6 @@
 """The tables of this room; the DDL with its reasons stands in migrations/sql."""
 
-from sqlalchemy import Column, Date, DateTime, Integer, LargeBinary, Numeric, SmallInteger, Table, Text, Uuid
+from sqlalchemy import Boolean, Column, Date, DateTime, Integer, LargeBinary, Numeric, SmallInteger, Table, Text, Uuid
 
 from runtime.metadata import metadata
 
@@ -30,6 +30,7 @@ processed_webhooks = Table(
     Column("owner", Uuid),
     Column("attempt", Integer, nullable=False),
     Column("lease_until", Instant),
+    Column("doubtful", Boolean, nullable=False),
     Column("business", LargeBinary),
     Column("reason", Text),
     Column("replay_of", Uuid),

@@ -10,6 +10,7 @@ ALTER TABLE processed_webhooks
   ADD COLUMN owner uuid,                        -- with attempt the fence of whoever finishes a run
   ADD COLUMN attempt integer NOT NULL DEFAULT 0,
   ADD COLUMN lease_until timestamptz,           -- on the database's clock
+  ADD COLUMN doubtful boolean NOT NULL DEFAULT false, -- an attempt may have been acted on
   ADD COLUMN business bytea,                    -- 16 bytes: the same thing asked for under another id
   ADD COLUMN reason text,                       -- why it is dead
   ADD COLUMN replay_of uuid;                    -- the webhook whose effects these are anew

@@ -4,12 +4,13 @@
 
 -- p_effect: {webhook_id, place, source, type, call_id, assistant_id, key, fingerprint, name, tool_call_id, arguments, caller, replay_of,
 --   doubtful_answer}; p_business with p_window: what names the same thing under another id.
--- Outcomes: run (it is ours, under this attempt) · wait (seconds until the other's lease ends) · replay (the stored answer) · same (the
--- answer that the same thing got under another id) · conflict (same key, something else asked) · absent (claim again).
--- An attempt that nobody finished is doubtful: it may have been done. A tool that is not repeatable then fails for good.
+-- Outcomes: run (it is ours, under this attempt; asked_at is when it was asked first, doubtful says that an earlier attempt may have been
+-- acted on) · wait (somebody's lease lives) · replay (the stored answer) · same (the answer that the same thing got under another id) ·
+-- conflict (same key, something else asked) · absent (claim again).
+-- An attempt that nobody finished is doubtful. A tool that is not repeatable then fails for good.
 CREATE FUNCTION app.claim_run_v1(
   p_tenant uuid, p_effect jsonb, p_owner uuid, p_lease interval, p_business bytea, p_window interval, p_repeatable boolean
-) RETURNS TABLE (outcome text, answer text, attempt integer, seconds double precision) LANGUAGE plpgsql AS $$
+) RETURNS TABLE (outcome text, answer text, attempt integer, asked_at timestamptz, doubtful boolean) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
   v_now timestamptz := app.now();
@@ -17,7 +18,6 @@ DECLARE
   v_attempt integer;
   v_same_state text;
   v_same_answer text;
-  v_same_until timestamptz;
   p record;
 BEGIN
   PERFORM set_config('app.tenant_id', p_tenant::text, true);
@@ -25,12 +25,12 @@ BEGIN
     -- two ids of one thing meet here before either claims; a lock of its own number space beside that of texts
     PERFORM pg_advisory_xact_lock(hashtextextended(p_tenant || encode(p_business, 'hex'), 0));
     v_now := app.now();
-    SELECT w.answer, w.state, w.lease_until INTO v_same_answer, v_same_state, v_same_until FROM processed_webhooks AS w
+    SELECT w.answer, w.state INTO v_same_answer, v_same_state FROM processed_webhooks AS w
     WHERE w.tenant_id = p_tenant AND w.business = p_business AND w.key <> v_key AND w.received_at > v_now - p_window
       AND (w.state = 'done' OR (w.state = 'in_flight' AND w.lease_until > v_now))
     ORDER BY w.received_at LIMIT 1;
     IF v_same_state = 'in_flight' THEN
-      RETURN QUERY SELECT 'wait'::text, NULL::text, 0, extract(epoch FROM v_same_until - v_now)::double precision;
+      RETURN QUERY SELECT 'wait'::text, NULL::text, 0, NULL::timestamptz, false;
       RETURN;
     END IF;
   END IF;
@@ -45,34 +45,34 @@ BEGIN
     arguments text, caller text, replay_of uuid)
   ON CONFLICT (tenant_id, key) DO NOTHING;
   IF FOUND THEN
-    RETURN QUERY SELECT CASE WHEN v_same_state = 'done' THEN 'same' ELSE 'run' END, v_same_answer, 1, 0::double precision;
+    RETURN QUERY SELECT CASE WHEN v_same_state = 'done' THEN 'same' ELSE 'run' END, v_same_answer, 1, v_now, false;
     RETURN;
   END IF;
 
-  SELECT w.fingerprint, w.state, w.answer, w.lease_until, w.owner, w.attempt INTO p FROM processed_webhooks AS w WHERE w.tenant_id = p_tenant AND w.key = v_key;
+  SELECT w.fingerprint, w.state, w.answer, w.lease_until, w.owner, w.attempt, w.received_at, w.doubtful INTO p FROM processed_webhooks AS w WHERE w.tenant_id = p_tenant AND w.key = v_key;
   IF NOT FOUND THEN
-    RETURN QUERY SELECT 'absent'::text, NULL::text, 0, 0::double precision;
+    RETURN QUERY SELECT 'absent'::text, NULL::text, 0, NULL::timestamptz, false;
     RETURN;
   ELSIF p.fingerprint <> decode(p_effect->>'fingerprint', 'hex') THEN
-    RETURN QUERY SELECT 'conflict'::text, NULL::text, 0, 0::double precision;
+    RETURN QUERY SELECT 'conflict'::text, NULL::text, 0, NULL::timestamptz, false;
     RETURN;
   ELSIF p.state IN ('done', 'failed') THEN
-    RETURN QUERY SELECT 'replay'::text, p.answer, 0, 0::double precision;
+    RETURN QUERY SELECT 'replay'::text, p.answer, 0, NULL::timestamptz, false;
     RETURN;
   ELSIF p.state = 'in_flight' AND p.owner = p_owner AND p.lease_until > v_now THEN
     -- claimed by us a moment ago, and the answer was lost
-    RETURN QUERY SELECT 'run'::text, NULL::text, p.attempt, 0::double precision;
+    RETURN QUERY SELECT 'run'::text, NULL::text, p.attempt, p.received_at, p.attempt > 1;
     RETURN;
   ELSIF p.state = 'in_flight' AND p.lease_until > v_now THEN
-    RETURN QUERY SELECT 'wait'::text, NULL::text, 0, extract(epoch FROM p.lease_until - v_now)::double precision;
+    RETURN QUERY SELECT 'wait'::text, NULL::text, 0, NULL::timestamptz, false;
     RETURN;
   END IF;
 
-  IF p.state = 'in_flight' AND NOT p_repeatable THEN
+  IF (p.state = 'in_flight' OR p.doubtful) AND NOT p_repeatable THEN
     UPDATE processed_webhooks AS w SET state = 'failed', answer = p_effect->>'doubtful_answer', owner = NULL, lease_until = NULL
-    WHERE w.tenant_id = p_tenant AND w.key = v_key AND w.state = 'in_flight' AND w.lease_until <= v_now;
+    WHERE w.tenant_id = p_tenant AND w.key = v_key AND (w.state = 'dead' OR (w.state = 'in_flight' AND w.lease_until <= v_now));
     IF FOUND THEN
-      RETURN QUERY SELECT 'replay'::text, p_effect->>'doubtful_answer', 0, 0::double precision;
+      RETURN QUERY SELECT 'replay'::text, p_effect->>'doubtful_answer', 0, NULL::timestamptz, false;
       RETURN;
     END IF;
   ELSE
@@ -81,12 +81,12 @@ BEGIN
     WHERE w.tenant_id = p_tenant AND w.key = v_key AND (w.state = 'dead' OR (w.state = 'in_flight' AND w.lease_until <= v_now))
     RETURNING w.attempt INTO v_attempt;
     IF FOUND THEN
-      RETURN QUERY SELECT CASE WHEN v_same_state = 'done' THEN 'same' ELSE 'run' END, v_same_answer, v_attempt, 0::double precision;
+      RETURN QUERY SELECT CASE WHEN v_same_state = 'done' THEN 'same' ELSE 'run' END, v_same_answer, v_attempt, p.received_at, p.state = 'in_flight' OR p.doubtful;
       RETURN;
     END IF;
   END IF;
   -- somebody was quicker: look again
-  RETURN QUERY SELECT 'absent'::text, NULL::text, 0, 0::double precision;
+  RETURN QUERY SELECT 'absent'::text, NULL::text, 0, NULL::timestamptz, false;
 END $$;
 
 -- Keep a run; false: the lease was lost, and whoever has it now will finish.
@@ -99,13 +99,14 @@ BEGIN
 END $$;
 
 -- Finish a run with its answer and its line of the ledger, in one transaction: done, failed (for good) or dead (may be run again,
--- with a reason). False: the lease was lost; nothing is overwritten.
+-- with a reason; doubtful where it may have been acted on). False: the lease was lost; nothing is overwritten.
 CREATE FUNCTION app.finish_run_v1(
-  p_tenant uuid, p_key bytea, p_owner uuid, p_attempt integer, p_state text, p_answer text, p_meter text, p_reason text
+  p_tenant uuid, p_key bytea, p_owner uuid, p_attempt integer, p_state text, p_answer text, p_meter text, p_reason text,
+  p_doubtful boolean
 ) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM set_config('app.tenant_id', p_tenant::text, true);
-  UPDATE processed_webhooks SET state = p_state, answer = p_answer, reason = p_reason, owner = NULL, lease_until = NULL
+  UPDATE processed_webhooks SET state = p_state, answer = p_answer, reason = p_reason, doubtful = p_doubtful, owner = NULL, lease_until = NULL
   WHERE tenant_id = p_tenant AND key = p_key AND state = 'in_flight' AND owner = p_owner AND attempt = p_attempt;
   IF NOT FOUND THEN
     RETURN false;

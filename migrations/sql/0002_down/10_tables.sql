@@ -8,5 +8,5 @@ UPDATE processed_webhooks SET state = 'failed' WHERE state IN ('in_flight', 'dea
 ALTER TABLE processed_webhooks
   DROP CONSTRAINT processed_webhooks_state_check,
   ADD CONSTRAINT processed_webhooks_state_check CHECK (state IN ('done', 'failed')),
-  DROP COLUMN caller, DROP COLUMN owner, DROP COLUMN attempt, DROP COLUMN lease_until, DROP COLUMN business, DROP COLUMN reason,
+  DROP COLUMN caller, DROP COLUMN owner, DROP COLUMN attempt, DROP COLUMN lease_until, DROP COLUMN doubtful, DROP COLUMN business, DROP COLUMN reason,
   DROP COLUMN replay_of;
