@@ -34,6 +34,7 @@ class Trunkline:
     assistant_id: str
     sentry_dsn: str = ""
     name: str = "trunkline"
+    database: str = "trunkline"
     port: int = field(default_factory=free_port)
     admin_key: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     secret_key: str = field(default_factory=lambda: base64.b64encode(secrets.token_bytes(32)).decode())
@@ -65,7 +66,7 @@ class Trunkline:
 
     async def prepare(self, postgres: EmbeddedPostgres) -> None:
         """Migrate, then register the measured tenant and the one pgbench writes for, over HTTP as an operator would."""
-        self.owner_url, self.app_url = await postgres.ensure_owner_and_database()
+        self.owner_url, self.app_url = await postgres.ensure_owner_and_database(self.database)
         await programs.run("trunkline migrate", [*TRUNKLINE, "migrate"], cwd=ROOT, env=self.env)
         async with self.serve(), httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", timeout=30) as http:
             self.tenant_id, key, _ = await self.register(http, "bench")
@@ -85,7 +86,7 @@ class Trunkline:
     @property
     def log(self) -> Path:
         """What its process has to say."""
-        return self.work / "trunkline.log"
+        return self.work / f"{self.database}.log"
 
     @property
     def target(self) -> Target:

@@ -45,15 +45,20 @@ class Outcome:
         return self.ended - self.began
 
 
+def request_of(target: Target, template: Template) -> bytes:
+    """The whole request with slots in `bytes %` form."""
+    head = (
+        f"POST {target.path} HTTP/1.1\r\nHost: 127.0.0.1:{target.port}\r\nAuthorization: Bearer {target.secret}\r\n"
+        f"Content-Type: application/json\r\nAccept: application/json, text/plain, */*\r\nContent-Length: {template.length}\r\n\r\n"
+    )
+    return head.encode().replace(b"%", b"%%") + template.body
+
+
 class Phase:
     """Deliveries of the given numbers over some connections until the time is up."""
 
     def __init__(self, target: Target, template: Template, run: int, numbers: Iterator[int], *, duplicates: bool) -> None:
-        head = (
-            f"POST {target.path} HTTP/1.1\r\nHost: 127.0.0.1:{target.port}\r\nAuthorization: Bearer {target.secret}\r\n"
-            f"Content-Type: application/json\r\nAccept: application/json, text/plain, */*\r\nContent-Length: {template.length}\r\n\r\n"
-        )
-        self.request = head.encode().replace(b"%", b"%%") + template.body
+        self.request = request_of(target, template)
         self.target, self.run, self.numbers, self.duplicates = target, run, numbers, duplicates
         self.outcome = Outcome()
         self.deadline = 0.0

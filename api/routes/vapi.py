@@ -16,6 +16,7 @@ from api.problems import MEDIA_TYPE, REQUEST_ID, problem_of
 from api.wiring import wiring_of
 from runtime import clock, metrics, sentry
 from runtime.refusals import NotFound, Refusal, TooLarge
+from runtime.turns import Turns
 from webhooks.ingest import Answer
 from webhooks.tool_work import Longer
 
@@ -41,6 +42,7 @@ class WebhookDoor:
 
     def __init__(self, app: Litestar) -> None:
         self.app = app
+        self.turns = Turns()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102  the ASGI signature
         if scope["type"] != ScopeType.HTTP or not scope["path"].startswith(PREFIX):
@@ -78,7 +80,11 @@ class WebhookDoor:
         headers = dict(scope["headers"])
         ingest = wiring_of(self.app.state).ingest
         tenant = await ingest.authenticate(slug, text(headers.get(b"authorization")), text(headers.get(b"x-vapi-secret")))
-        return await ingest.handle(tenant, await body_of(headers, receive), longer)
+        body = await body_of(headers, receive)
+        await self.turns.next(tenant.id)  # reading 51 kB takes its time; others' come in between
+        answer = await ingest.handle(tenant, body, longer)
+        await self.turns.next(tenant.id)  # many of one tenant's are stored at once; others' answers go in between
+        return answer
 
 
 def longer_than(patience: asyncio.Timeout) -> Longer:

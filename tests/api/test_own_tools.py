@@ -1,7 +1,6 @@
 """Tools of the tenant's own through the whole way: Vapi's webhook, the tenant's server over HTTP, one effect, one answer."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -83,7 +82,7 @@ async def test_a_call_is_done_once_and_its_answer_replayed(tenant: Tenant, serve
     assert "result" in entry(answers[0])
     assert ["idempotent-replayed" in answer.headers for answer in answers] == [False, True, True]
     (effect,) = await effects_at(server)
-    assert json.loads(effect["body"])["arguments"] == SLOT
+    assert effect["body"]["arguments"] == SLOT
     assert await effects.usage(tenant) == {"tool_calls": (1, 1.0)}
     (row,) = await effects.rows(tenant, "processed_webhooks")
     assert (row["state"], row["attempt"], row["owner"], row["lease_until"]) == ("done", 1, None, None)
