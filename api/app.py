@@ -12,8 +12,10 @@ from litestar.openapi.spec import Components, Reference, SecurityScheme, Tag
 
 from api.bodies import fit_for_us
 from api.callers import admin_only, provide_caller, tenant_only
+from api.documented_keys import document_keys
 from api.documented_problems import document_problems
 from api.edge import Edge
+from api.once import OncePerKey
 from api.problems import answer_problem
 from api.routes.admin import ControlAdmin, TenantAdmin
 from api.routes.assistants import AssistantRoutes
@@ -66,6 +68,7 @@ def create_app(settings: Settings, schema: str) -> Litestar:
             UsageRoutes,
         ],
         guards=[tenant_only],
+        middleware=[OncePerKey()],
         dependencies={"caller": Provide(provide_caller)},
         before_request=fit_for_us,
         security=[{"tenantKey": []}],
@@ -74,6 +77,7 @@ def create_app(settings: Settings, schema: str) -> Litestar:
         path="/",
         route_handlers=[TenantAdmin, ControlAdmin, PlanAdmin],
         guards=[admin_only],
+        middleware=[OncePerKey()],
         before_request=fit_for_us,
         security=[{"adminKey": []}],
     )
@@ -89,6 +93,7 @@ def create_app(settings: Settings, schema: str) -> Litestar:
     )
     paths = app.openapi_schema.paths or {}
     app.openapi_schema.paths = {TEMPLATE: documented(), **paths}
+    document_keys(app.openapi_schema)
     document_problems(app.openapi_schema)
     return app
 

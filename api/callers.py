@@ -17,6 +17,7 @@ Connection = ASGIConnection[object, object, object, State]
 BEARER = "bearer "
 ADMIN = "admin"
 READING = {"GET", "HEAD"}
+CALLER, OPERATOR_CALLS = "caller", "operator_calls"  # what a guard noted in the request's state: it admits a request once
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +46,12 @@ async def admin_only(connection: Connection, _: BaseRouteHandler) -> None:
     Raises:
         Unauthorized: no key or an unknown one. Forbidden: a tenant's key.
     """
+    if OPERATOR_CALLS in connection.scope["state"]:
+        return
     key = bearer(connection)
     if is_admin(connection, key):
         sentry.bind_tenant(sentry.NOBODY)
+        connection.scope["state"][OPERATOR_CALLS] = True
         return
     if await wiring_of(connection.app.state).keys.holder(key):
         raise Forbidden("This needs the operator's key; a tenant's key opens the tenant API only.")
@@ -60,6 +64,8 @@ async def tenant_only(connection: Connection, _: BaseRouteHandler) -> None:
     Raises:
         Unauthorized: no key or an unknown one. Forbidden: the key may only read. NotFound: X-Tenant names nobody.
     """
+    if CALLER in connection.scope["state"]:
+        return
     wiring, key = wiring_of(connection.app.state), bearer(connection)
     if is_admin(connection, key):
         tenant = await wiring.tenants.by_slug(connection.headers.get("x-tenant", ""))
@@ -77,7 +83,7 @@ async def tenant_only(connection: Connection, _: BaseRouteHandler) -> None:
             raise Forbidden(f"This key lacks the scope {needed}.")
         caller = Caller(f"key:{holder.key_id}", own)
     sentry.bind_tenant(caller.tenant.tags)
-    connection.scope["state"]["caller"] = caller
+    connection.scope["state"][CALLER] = caller
 
 
 async def note_acting(wiring: Wiring, tenant: Snapshot, connection: Connection) -> None:
@@ -89,5 +95,5 @@ async def note_acting(wiring: Wiring, tenant: Snapshot, connection: Connection) 
 
 async def provide_caller(request: Request[object, object, State]) -> Caller:
     """The caller that the guard found."""
-    caller: Caller = request.scope["state"]["caller"]
+    caller: Caller = request.scope["state"][CALLER]
     return caller

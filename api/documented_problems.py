@@ -7,24 +7,17 @@ from api.problems import MEDIA_TYPE
 
 NAME = "Problem"
 METHODS = ("get", "put", "post", "patch", "delete")
+KEYED = {"409", "422"}  # what an Idempotency-Key may lead to, on every operation that changes something
 DESCRIPTIONS = {
     "400": "The request is not valid; `errors` says where.",
     "401": "No key, or an unknown one.",
     "403": "The key may not do this.",
     "404": "There is no such thing, or it is somebody else's.",
-    "409": "It contradicts what is already there.",
+    "409": "It contradicts what is already there, or the same request under the same Idempotency-Key is being worked on.",
     "413": "The body is over the limit.",
     "415": "The body is not JSON by its own word.",
     "422": "The Idempotency-Key was used before with another body.",
     "503": "Nothing was stored; send it again.",
-}
-CONFLICTS = {
-    "/v1/assistants": ("409",),
-    "/v1/sender": ("409",),
-    "/v1/senders": ("409",),
-    "/v1/messages": ("409", "422"),
-    "/v1/messages/{message_id}/cancel": ("409",),
-    "/v1/admin/tenants": ("409",),
 }
 
 
@@ -61,7 +54,7 @@ def refusals_of(path: str, item: PathItem, operation: Operation) -> set[str]:
     if operation.request_body:
         found |= {"413", "415"}
     if operation is not item.get:
-        found.update(CONFLICTS.get(path, ()))
+        found |= KEYED
     return found
 
 

@@ -13,15 +13,15 @@ from litestar.params import HeaderParameter
 from runtime.refusals import Invalid
 from webhooks import keys
 
+KEY_HEADER = "Idempotency-Key"
+KEY_DESCRIPTION = "The same key gets the same answer for at least 72 hours; the effect happens once."
 LONGEST = 255
 QUOTED = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
 BARE = re.compile(r"[\x21\x23-\x7e]+")
 
 IdempotencyKey = Annotated[
     str | None,
-    HeaderParameter(
-        name="Idempotency-Key", description="The same key gets the same answer for at least 72 hours; the effect happens once."
-    ),
+    HeaderParameter(name=KEY_HEADER, description=KEY_DESCRIPTION),
 ]
 
 

@@ -54,6 +54,7 @@ class Wiring:
             async with self.tool_http:
                 yield
         finally:
+            await self.wake.close()
             await self.duplicates.close()
             await self.pacer.close()
             await self.redis.aclose()

@@ -32,6 +32,12 @@ class WakeHint:
             # a context of its own: the hint is nobody's, whichever request gave it first
             self._task = asyncio.get_running_loop().create_task(self._publish_while_wanted(), context=Context())
 
+    async def close(self) -> None:
+        """Publish no more: the connection is about to be given back."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
     async def _publish_while_wanted(self) -> None:
         while self._wanted:
             await asyncio.sleep(self._not_before - clock.monotonic())

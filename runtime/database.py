@@ -14,17 +14,17 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from runtime import unit_of_work
 from runtime.ids import TenantId
 from runtime.shares import Shares
+from runtime.unit_of_work import ENTER_SCOPE, NO_TENANT
 
 WAIT_SECONDS = 8.0  # how long a statement may take, the wait for a twin's commit included
 CONNECT_SECONDS = 5.0
-ENTER_SCOPE = text("SELECT set_config('app.tenant_id', :tenant, true)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,23 @@ class Database:
     async def tenant_scope(self, tenant: TenantId) -> AsyncIterator[AsyncConnection]:
         """A transaction that sees and writes this tenant's rows only; commits at the end, rolls back on an exception.
 
-        A tenant uses at most its share of the connections; whoever waits for a place holds none.
+        A tenant uses at most its share of the connections; whoever waits for a place holds none. Inside a unit of this task it is a
+        part of that one, on its connection and without a place of its own.
         """
+        if (joined := unit_of_work.joinable(self.engine)) is not None:
+            async with unit_of_work.part(joined, str(tenant)) as connection:
+                yield connection
+            return
         async with self.ordinary_shares.of(tenant), self.engine.begin() as connection:  # unscoped: this is where the scope is entered
             await self.enter(connection, tenant)
             yield connection
+
+    @asynccontextmanager
+    async def unit(self, tenant: TenantId) -> AsyncIterator[AsyncConnection]:
+        """One transaction, in this tenant's scope, for all that this task does until the block ends: scopes entered meanwhile join it."""
+        async with self.tenant_scope(tenant) as connection:
+            with unit_of_work.opened(connection, self.engine):
+                yield connection
 
     async def enter(self, connection: AsyncConnection, tenant: TenantId) -> None:
         """Go on in a tenant's scope, in a transaction that began outside: one change of both is one commit."""
@@ -52,7 +64,11 @@ class Database:
 
     @asynccontextmanager
     async def unscoped(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction outside every tenant: it reaches the schema `control` and no tenant table."""
+        """A transaction outside every tenant: it reaches the schema `control` and no tenant table. Inside a unit, a part of that one."""
+        if (joined := unit_of_work.joinable(self.engine)) is not None:
+            async with unit_of_work.part(joined, NO_TENANT) as connection:
+                yield connection
+            return
         async with self.engine.begin() as connection:  # unscoped: for the schema control; each use gives its reason
             yield connection
 

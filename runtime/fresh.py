@@ -41,6 +41,11 @@ class FreshCache(Generic[Key, Value]):
         self._entries.pop(key, None)
         self._loading.pop(key, None)
 
+    def forget_all(self) -> None:
+        """As `forget`, for every key."""
+        self._entries.clear()
+        self._loading.clear()
+
     def _start(self, key: Key) -> "tuple[float, asyncio.Task[Value]]":
         asked = clock.monotonic()  # the answer is as old as the question
         task = asyncio.ensure_future(self._load(key))

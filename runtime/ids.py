@@ -8,6 +8,7 @@ from uuid import UUID
 from runtime import clock
 
 TenantId = NewType("TenantId", UUID)
+OPERATOR = TenantId(UUID(int=0))  # the scope of what belongs to no tenant: answers of the admin API
 
 RANDOM_BITS, VARIANT_BITS = 74, 62
 STEP_BITS = 32  # how far the next one of the same millisecond may be, so that it cannot be guessed

@@ -147,6 +147,10 @@ class TenantBook:
         """This process changed the tenant: read it anew at the next use."""
         self._by_slug.forget(slug)
 
+    def forget_all(self) -> None:
+        """This process changed tenants, it does not know which."""
+        self._by_slug.forget_all()
+
     async def _load(self, slug: str) -> Snapshot | None:
         found = await self._database.call_for_many("SELECT app.tenant_snapshot_v2($1)", slug)
         document = found[0][0]

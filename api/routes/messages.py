@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from api.callers import Caller
 from api.idempotency import IdempotencyKey, request_key
+from api.once import OPT_KEY
 from api.pages import Cursor, Limit, Page, id_position, page
 from api.routes.shapes import Body
 from api.wiring import wiring_of
@@ -54,7 +55,12 @@ class MessageRoutes(Controller):
     path = "/v1/messages"
     tags = ("Messages",)
 
-    @post(status_code=202, summary="Queue a text", description="Stored before it is answered; it leaves at the registration's pace.")
+    @post(
+        status_code=202,
+        summary="Queue a text",
+        description="Stored before it is answered; it leaves at the registration's pace.",
+        opt={OPT_KEY: False},  # its key is claimed in the one round trip that stores the text
+    )
     async def create(
         self, data: JSONBody[NewMessage], caller: NamedDependency[Caller], state: State, idempotency_key: IdempotencyKey = None
     ) -> Response[Queued]:
