@@ -15,6 +15,7 @@ from runtime.version import VERSION
 from sandbox.tool import ToolSandbox
 from sandbox.tool.faults import AcceptThenDelay, Delay, ResetAfter, ResetBefore, Status
 from tenants.http_tools import COLUMN
+from tests.sandbox.parties import eventually
 from tests.webhooks.toolbox import (
     KEY,
     KEYRING,
@@ -32,7 +33,7 @@ from tests.webhooks.toolbox import (
 )
 from webhooks.breaker import Breaker
 from webhooks.tool_answer import DOUBTFUL
-from webhooks.tool_http import LARGEST_ANSWER, ToolHttp
+from webhooks.tool_http import LARGEST_ANSWER, TENANT_CALLS_PER_HOST, ToolHttp
 from webhooks.tool_request import signature
 
 NOT_REACHED = "The book table tool could not be reached, so nothing was done. Try again in a moment."
@@ -242,12 +243,12 @@ async def test_what_may_have_run_is_not_run_again_unless_the_tool_knows_its_key(
     assert (await endpoint.run(request=call(repeated=True))).kind == "done"
 
 
-@pytest.mark.parametrize("seconds", [0.3, 0.8, 1.5])
-async def test_the_deadline_is_kept(endpoint: Endpoint, seconds: float) -> None:
+@pytest.mark.parametrize(("seconds", "timeout_ms"), [(0.3, 5_000), (1.2, 400)])
+async def test_the_deadline_is_kept(endpoint: Endpoint, seconds: float, timeout_ms: int) -> None:
     endpoint.arm(Delay(seconds=10))
     began = clock.monotonic()
-    outcome = await endpoint.run(seconds, timeout_ms=400)
-    assert clock.monotonic() - began < seconds + 0.15
+    outcome = await endpoint.run(seconds, timeout_ms=timeout_ms)
+    assert clock.monotonic() - began < seconds + 0.5
     assert outcome.kind == "doubtful"
     assert (await endpoint.run(0.01)).attempts == 0
 
@@ -264,7 +265,7 @@ async def test_a_slow_answer_is_bounded_by_the_attempt(client: ToolHttp) -> None
     async with serving_tool(drip) as url:
         began = clock.monotonic()
         outcome = await client.run(tool(url, timeout_ms=300, repeatable=False), call(), soon())
-        assert (outcome.kind, clock.monotonic() - began < 0.6) == ("doubtful", True)
+        assert (outcome.kind, clock.monotonic() - began < 2) == ("doubtful", True)
 
 
 # -- answers that are too much -----------------------------------------------------------------------------------------
@@ -361,16 +362,16 @@ async def test_a_secret_that_does_not_open_calls_nobody(endpoint: Endpoint) -> N
 
 
 async def test_one_tenants_calls_to_a_host_leave_room_for_anothers(endpoint: Endpoint) -> None:
-    endpoint.arm(Delay(seconds=0.6, path="/slow"))
-    slow = tool(endpoint.sandbox.url + "/slow", timeout_ms=2_000)
-    flood = [asyncio.create_task(endpoint.http.run(slow, call(idempotency_key=f"k{n}"), soon(2))) for n in range(40)]
-    await asyncio.sleep(0.2)
-    assert len(endpoint.deliveries) == 16
-    began = clock.monotonic()
+    endpoint.arm(Delay(seconds=3, path="/slow"))
+    slow = tool(endpoint.sandbox.url + "/slow", timeout_ms=10_000)
+    flood = [asyncio.create_task(endpoint.http.run(slow, call(idempotency_key=f"k{n}"), soon(10))) for n in range(40)]
     theirs = tool(endpoint.url, secret_sealed=KEYRING.seal(SECRET, OTHER, COLUMN))
-    assert (await endpoint.http.run(theirs, call(tenant=OTHER), soon())).kind == "done"
-    assert clock.monotonic() - began < 0.3
-    assert {outcome.kind for outcome in await asyncio.gather(*flood)} <= {"done", "not_reached"}
+    await eventually(lambda: len(endpoint.deliveries) >= TENANT_CALLS_PER_HOST, 2)
+    assert (await endpoint.http.run(theirs, call(tenant=OTHER), soon(1))).kind == "done"
+    assert len(endpoint.deliveries) == TENANT_CALLS_PER_HOST + 1
+    for task in flood:
+        task.cancel()
+    await asyncio.gather(*flood, return_exceptions=True)
 
 
 async def test_nothing_private_is_logged(endpoint: Endpoint, capsys: pytest.CaptureFixture[str]) -> None:
