@@ -91,6 +91,16 @@ def new_secret() -> str:
     return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
 
 
+def refuse_impossible(name: str) -> None:
+    """Refuse what cannot be a tool's name; some of it could not even be looked for.
+
+    Raises:
+        NotFound: there is no such tool.
+    """
+    if not NAME.fullmatch(name):
+        raise NotFound("tool")
+
+
 async def put(
     connection: AsyncConnection, keyring: Keyring, tenant: TenantId, wanted: ToolDefinition, allowed: AllowedHosts, actor: str
 ) -> PutTool:
@@ -151,6 +161,7 @@ async def rotate(connection: AsyncConnection, keyring: Keyring, tenant: TenantId
     Raises:
         NotFound: the tenant has no such tool.
     """
+    refuse_impossible(name)
     secret = new_secret()
     until = text("app.now() + make_interval(secs => :grace)").bindparams(grace=grace_seconds)
     query = (
@@ -177,6 +188,7 @@ async def tool_row(connection: AsyncConnection, tenant: TenantId, name: str) -> 
     Raises:
         NotFound: the tenant has no such tool.
     """
+    refuse_impossible(name)
     query = select(*SHOWN).where(http_tools.c.tenant_id == tenant, http_tools.c.name == name)
     found = (await connection.execute(query)).mappings().one_or_none()
     if found is None:
@@ -198,6 +210,7 @@ async def remove(connection: AsyncConnection, tenant: TenantId, name: str, actor
     Raises:
         NotFound: the tenant has no such tool.
     """
+    refuse_impossible(name)
     query = delete(http_tools).where(http_tools.c.tenant_id == tenant, http_tools.c.name == name).returning(http_tools.c.name)
     if (await connection.execute(query)).scalar_one_or_none() is None:
         raise NotFound("tool")

@@ -10,7 +10,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import Meta
 
 from api.callers import Caller
-from api.pages import Cursor, Limit, Page, page, position
+from api.pages import NOT_OURS, Cursor, Limit, Page, page, position
 from api.routes.shapes import END, Body, moment
 from api.wiring import wiring_of
 from runtime.refusals import Invalid
@@ -110,6 +110,8 @@ class ToolRoutes(Controller):
     ) -> Page[Tool]:
         """By name."""
         after = position(cursor)
+        if after is not None and not http_tools.NAME.fullmatch(after):
+            raise Invalid.at("/cursor", NOT_OURS)
         async with wiring_of(state).database.tenant_scope(caller.tenant.id) as connection:
             rows = await http_tools.list_tools(connection, caller.tenant.id, after, limit + 1)
         shown_rows, following = page(rows, limit, key="name")

@@ -203,6 +203,17 @@ async def test_a_name_that_is_wrong_or_ours_is_refused(name: str, tenant: Tenant
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (400, "/name"), answer.text
 
 
+@pytest.mark.parametrize("name", ["a%00b", "%FF", "a%2Fb", "..", "%ED%A0%80", "a" * 3_000, "none"])
+async def test_a_name_that_is_nobodys_is_not_found(name: str, tenant: Tenant) -> None:
+    for method, path, body in (("GET", "", None), ("DELETE", "", None), ("POST", "/rotate-secret", {})):
+        assert (await tenant.ask(method, f"/v1/tools/{name}{path}", body)).status_code == 404
+
+
+@pytest.mark.parametrize("cursor", [base64.urlsafe_b64encode(b"a\x00").decode(), "%00", "~", "YSBi"])
+async def test_a_cursor_that_is_none_is_refused(cursor: str, tenant: Tenant) -> None:
+    assert (await tenant.get(f"/v1/tools?cursor={cursor}")).status_code == 400
+
+
 @pytest.mark.parametrize("grace", [-1, 604_801, "soon", None])
 async def test_a_grace_is_a_number_of_seconds_up_to_a_week(grace: object, tenant: Tenant) -> None:
     await put(tenant)

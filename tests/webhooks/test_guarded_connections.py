@@ -3,6 +3,7 @@
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -13,7 +14,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from runtime.addresses import AllowedHosts
 from sandbox.tool import ToolSandbox
 from sandbox.tool.faults import Status
-from tests.webhooks.toolbox import KEYRING, Endpoint, call, serving_tool, soon, tool
+from tests.webhooks.toolbox import KEYRING, Endpoint, call, self_signed, serving_tool, soon, tool
 from webhooks.guarded_connections import AddressRefused, Guard, guarded_session, result
 from webhooks.tool_http import ToolHttp
 
@@ -130,6 +131,27 @@ async def test_plain_http_goes_only_where_the_operator_allows(inside: ToolSandbo
     async with ToolHttp(KEYRING, AllowedHosts.parse("127.0.0.1"), resolver=names) as http:
         outcome = await http.run(tool(f"http://booking.example.com:{urlsplit(inside.url).port}/"), call(), soon())
     assert (outcome.kind, names.asked) == ("not_reached", 0)
+
+
+async def test_a_certificate_that_nobody_vouches_for_gets_no_call(tmp_path: Path) -> None:
+    asked = []
+
+    async def handler(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response(text="ok")
+
+    app = web.Application()
+    app.router.add_post("/book", handler)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=self_signed(tmp_path, "tools.internal")).start()
+        url = f"https://tools.internal:{runner.addresses[0][1]}/book"
+        async with ToolHttp(KEYRING, AllowedHosts.parse("tools.internal"), resolver=Names(["127.0.0.1"])) as http:
+            outcome = await http.run(tool(url, repeatable=False), call(), soon(0.5))
+    finally:
+        await runner.cleanup()
+    assert (outcome.kind, asked) == ("not_reached", [])
 
 
 # -- redirects ---------------------------------------------------------------------------------------------------------
