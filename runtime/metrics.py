@@ -22,6 +22,12 @@ ACCEPT_TO_SEND = Histogram(
 PACER_CLOSED = Counter("trunkline_pacer_closed", "Looks at the pacer that failed: Redis is away and nothing leaves")
 IN_FLIGHT = Gauge("trunkline_sends_in_flight", "Messages leased by this worker and not yet settled")
 RECEIPTS = Counter("trunkline_receipts", "Status callbacks by what became of them", ["outcome"])
+LATE_CALLS = Counter(
+    "trunkline_late_calls",
+    "Calls whose report never came, by what asking Vapi showed; refused, unopened and keyless need a key that works (PUT /v1/vapi)",
+    ["outcome"],
+)
+CALLS_NOTED = Counter("trunkline_calls_noted", "Calls that only tool calls had spoken of")
 DUTIES = Counter("trunkline_duties", "Periodic duties by name and outcome", ["duty", "outcome"])
 BODIES = Counter("trunkline_bodies", "Bodies to be kept, by whether they were; failed means a missing day or storage trouble", ["outcome"])
 EVENTS_WITHOUT_TENANT = Counter(

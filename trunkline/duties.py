@@ -19,6 +19,7 @@ from runtime.logs import log
 from runtime.redis import RedisError
 from webhooks.cleanup import clean_up
 from webhooks.duplicates import fold_duplicates
+from webhooks.late_calls import LateCalls
 
 LEASE_SECONDS = 120.0
 LOOK_SECONDS = 1.0
@@ -55,10 +56,11 @@ class GoOn:
     after: float
 
 
-def standing_duties(database: Database, redis: Redis) -> tuple[Duty, ...]:
+def standing_duties(database: Database, redis: Redis, late_calls: LateCalls) -> tuple[Duty, ...]:
     """The duties of every worker."""
     return (
         Duty("fold_duplicates", 60, lambda: fold_duplicates(database, redis)),
+        Duty("reconcile_calls", 60, late_calls.reconcile),
         Duty("release_holds", 10, lambda: release_holds(database)),
         Duty("repair_schedule", 30, lambda: repair_schedule(database)),
     )

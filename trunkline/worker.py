@@ -29,10 +29,13 @@ from runtime.redis import open_redis
 from runtime.settings import Settings
 from tenants.senders import SenderBook
 from tenants.snapshot import TenantBook
+from tenants.vapi_accounts import VapiKeys
 from trunkline.duties import DutyRoster, long_duties, standing_duties, wait_for
 from trunkline.worker_health import serving_health
+from webhooks.late_calls import LateCalls
+from webhooks.vapi_client import VapiClient
 
-CALL_SECONDS = 10.0  # the longest a call to Twilio takes
+CALL_SECONDS = 10.0  # the longest a call to Twilio or a question to Vapi takes
 CONNECTIONS = 400  # to Twilio: several times what one tenant may have in flight
 FINISH_SECONDS = 25.0  # calls under way, their slots and their outcomes; Kubernetes waits 30
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
@@ -79,17 +82,21 @@ async def connected(settings: Settings, stopping: asyncio.Event) -> AsyncIterato
     redis = open_redis(settings.redis_url)
     pacer = Pacer.at(settings.redis_url)
     try:
-        async with TwilioHttp(settings.twilio_base_url, total=CALL_SECONDS, connections=CONNECTIONS) as http:
-            yield assembled(settings, database, redis, pacer, Twilio(http))
+        async with (
+            TwilioHttp(settings.twilio_base_url, total=CALL_SECONDS, connections=CONNECTIONS) as http,
+            VapiClient(settings.vapi_base_url, total=CALL_SECONDS) as vapi,
+        ):
+            yield assembled(settings, database, redis, pacer, Twilio(http), vapi)
     finally:
         await pacer.close()
         await redis.aclose()
         await database.close()
 
 
-def assembled(settings: Settings, database: Database, redis: Redis, pacer: Pacer, twilio: Twilio) -> Worker:
+def assembled(settings: Settings, database: Database, redis: Redis, pacer: Pacer, twilio: Twilio, vapi: VapiClient) -> Worker:
     """A worker of these parts, under a name of its own."""
     worker, keyring = uuid4(), settings.keyring
+    tenants = TenantBook(database)
     sending = Sending(
         twilio,
         pacer,
@@ -99,14 +106,15 @@ def assembled(settings: Settings, database: Database, redis: Redis, pacer: Pacer
         settings.public_base_url,
         call_seconds=CALL_SECONDS,
     )
+    late_calls = LateCalls(database, vapi, VapiKeys(database, keyring), tenants, settings.vapi_api_key)
     dispatcher = Dispatcher(database, pacer, sending, worker, Measures())
     return Worker(
         id=worker,
         database=database,
         redis=redis,
         dispatcher=dispatcher,
-        reconciler=Reconciler(database, twilio, SenderBook(database, keyring), TenantBook(database), Rules()),
-        roster=DutyRoster(database, worker, standing_duties(database, redis)),
+        reconciler=Reconciler(database, twilio, SenderBook(database, keyring), tenants, Rules()),
+        roster=DutyRoster(database, worker, standing_duties(database, redis, late_calls)),
         long_roster=DutyRoster(database, worker, long_duties(database)),
         listener=WakeListener(redis, dispatcher.woken),
     )

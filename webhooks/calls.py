@@ -67,6 +67,7 @@ class Report(msgspec.Struct):
 
 
 REPORT = msgspec.json.Decoder(Report)
+ANSWER = msgspec.json.Decoder(ReportMessage)
 
 
 def report_facts(body: bytes) -> CallFacts:
@@ -75,7 +76,21 @@ def report_facts(body: bytes) -> CallFacts:
     Raises:
         Invalid: the body cannot be read.
     """
-    message = reread(REPORT, body).message
+    return ended_facts(reread(REPORT, body).message)
+
+
+def answer_facts(body: bytes) -> CallFacts | None:
+    """What Vapi's `GET /call/{id}` tells of a call, whose fields are a report's at the top level; None unless it has ended.
+
+    Raises:
+        Invalid: the body cannot be read.
+    """
+    answer = reread(ANSWER, body)
+    return ended_facts(answer) if decoded(answer.status) == "ended" else None
+
+
+def ended_facts(message: ReportMessage) -> CallFacts:
+    """What is known of a call that has ended."""
     started, ended = instant(decoded(message.started_at)), instant(decoded(message.ended_at))
     seconds = length(message, started, ended)
     return CallFacts(

@@ -139,5 +139,7 @@ async def call(connection: AsyncConnection, tenant: TenantId, call_id: str) -> d
     trace = (await connection.execute(heard)).mappings().one_or_none()
     if trace is None:
         raise NotFound("call")
-    unknown: dict[str, Any] = dict.fromkeys(("started_at", "ended_at", "seconds", "estimated_seconds", "cost_usd", "ended_reason"))
+    unknown: dict[str, Any] = dict.fromkeys(
+        ("started_at", "ended_at", "seconds", "estimated_seconds", "cost_usd", "ended_reason", "reported_by")
+    )
     return {"call_id": call_id, "assistant_id": trace["assistant_id"], "state": "unknown", "created_at": trace["received_at"], **unknown}

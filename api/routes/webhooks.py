@@ -45,7 +45,10 @@ class Replay(Body):
 
 
 class Call(Body):
-    """One phone call; what is not known is null, never 0. `estimated` marks seconds that were derived from the messages."""
+    """One phone call; what is not known is null, never 0. `estimated` marks seconds that were derived from the messages.
+
+    `reported_by`: `report` (its own report came), `vapi` (none came, and Vapi was asked), `nobody` (Vapi was asked in vain), or null yet.
+    """
 
     call_id: str
     assistant_id: str | None
@@ -56,6 +59,7 @@ class Call(Body):
     estimated: bool
     cost: Money | None
     ended_reason: str | None
+    reported_by: str | None
 
 
 class CallDetail(Call):
@@ -187,4 +191,5 @@ def call_fields(row: dict[str, Any]) -> dict[str, Any]:
         "estimated": estimated,
         "cost": dollars(row["cost_usd"]),
         "ended_reason": row["ended_reason"],
+        "reported_by": row["reported_by"],
     }

@@ -1,9 +1,10 @@
 """Sandbox Vapi as a web application: assistants, calls and the control URL."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import msgspec
 from aiohttp import hdrs, web
@@ -20,6 +21,16 @@ _ORGANISATIONS = uuid.UUID("6f0f7c4e-6a0e-4a55-9e0c-0f4f4d1c9a51")
 Resource = dict[str, Any]
 
 
+class Fault(msgspec.Struct, forbid_unknown_fields=True):
+    """How `GET /call/{id}` goes wrong, for one call or (empty `call_id`) for every one: after `seconds`, with this status if any."""
+
+    call_id: str = ""
+    status: Annotated[int, msgspec.Meta(ge=200, le=599)] | None = None
+    body: str = '{"message": "as told", "statusCode": 0}'
+    headers: dict[str, str] = {}
+    seconds: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0
+
+
 class VapiSandbox:
     """All state of one stand-in: assistants by organisation (each API key is one), calls, and a player of webhooks."""
 
@@ -27,6 +38,8 @@ class VapiSandbox:
         self.url = ""
         self.assistants: dict[tuple[str, str], Resource] = {}
         self.calls: dict[str, Resource] = {}
+        self.asked: list[str] = []
+        self.faults: dict[str, Fault] = {}
         self.player = Player()
 
     @classmethod
@@ -47,6 +60,9 @@ class VapiSandbox:
                 web.patch("/assistant/{id}", self._change_assistant),
                 web.get("/call/{id}", self._get_call),
                 web.put("/control/calls/{id}", self._put_call),
+                web.get("/control/asked", self._get_asked),
+                web.put("/control/faults", self._put_fault),
+                web.delete("/control/faults", self._clear_faults),
                 web.post("/control/deliver", self._deliver),
             ]
         )
@@ -80,19 +96,40 @@ class VapiSandbox:
         return assistant
 
     async def _get_call(self, request: web.Request) -> web.Response:
-        _organisation(request)
-        call = self.calls.get(request.match_info["id"])
-        if call is None:
-            raise Refusal(404, f"There is no call {request.match_info['id']}.")
+        organisation, number = _organisation(request), request.match_info["id"]
+        self.asked.append(number)
+        fault = self.faults.get(number) or self.faults.get("")
+        if fault is not None:
+            await asyncio.sleep(fault.seconds)
+            if fault.status is not None:
+                return web.Response(status=fault.status, text=fault.body, headers=fault.headers, content_type="application/json")
+        call = self.calls.get(number)
+        if call is None or call.get("orgId", organisation) != organisation:
+            raise Refusal(404, f"There is no call {number}.")
         return answer(call)
 
     # -- the control URL -----------------------------------------------------------------------------------------------
 
     async def _put_call(self, request: web.Request) -> web.Response:
-        """What `GET /call/{id}` shall answer, to whichever key asks."""
+        """What `GET /call/{id}` shall answer, to whichever key asks; with an `orgId` to that organisation's key only."""
         number = request.match_info["id"]
         self.calls[number] = {**await body_of(request, Resource), "id": number}
         return answer(self.calls[number])
+
+    async def _get_asked(self, _: web.Request) -> web.Response:
+        """`{"asked": […]}`: the calls that somebody asked about, in order."""
+        return answer({"asked": self.asked})
+
+    async def _put_fault(self, request: web.Request) -> web.Response:
+        """From now on `GET /call/{id}` goes wrong like this."""
+        fault = await body_of(request, Fault)
+        self.faults[fault.call_id] = fault
+        return answer(fault)
+
+    async def _clear_faults(self, _: web.Request) -> web.Response:
+        """All goes well again."""
+        self.faults.clear()
+        return web.Response(status=204)
 
     async def _deliver(self, request: web.Request) -> web.Response:
         """Delivers a webhook and answers `{"attempts": […]}` when the last attempt is over."""

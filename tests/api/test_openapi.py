@@ -12,6 +12,7 @@ CONTRACT = {
     "/v1/assistants": {"get", "post"},
     "/v1/assistants/{assistant_id}": {"get", "patch", "delete"},
     "/v1/assistants/{assistant_id}/rotate-secret": {"post"},
+    "/v1/vapi": {"get", "put", "delete"},
     "/v1/sender": {"put"},
     "/v1/senders": {"get", "post"},
     "/v1/messages": {"get", "post"},

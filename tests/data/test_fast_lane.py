@@ -39,6 +39,7 @@ def argument(name: str, kind: str, ids: Ids, slug: str) -> object:
         "p_mode": "enforce",
         "p_state_rank": 1,
         "p_verdict": "later",
+        "p_tenants": 1,
     }
     by_type: dict[str, object] = {
         "uuid": ids.tenant,

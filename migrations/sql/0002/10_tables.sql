@@ -23,7 +23,7 @@ ALTER TABLE calls
   ADD COLUMN looks smallint NOT NULL DEFAULT 0, -- times Vapi was asked about it
   ADD COLUMN look_at timestamptz;               -- when Vapi is asked next
 UPDATE calls SET reported_at = updated_at, reported_by = 'report' WHERE state = 'ended' AND (seconds IS NOT NULL OR cost_usd IS NOT NULL);
-CREATE INDEX calls_unreported_idx ON calls (tenant_id, updated_at) WHERE reported_at IS NULL;
+CREATE INDEX calls_unreported_idx ON calls (tenant_id, (coalesce(look_at, updated_at))) WHERE reported_at IS NULL; -- by when each is looked at
 
 ALTER TABLE control.tenants
   ADD COLUMN keys_hours integer NOT NULL DEFAULT 720 CHECK (keys_hours BETWEEN 72 AND 8784),
