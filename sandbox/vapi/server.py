@@ -37,7 +37,7 @@ class VapiSandbox:
     def __init__(self) -> None:
         self.url = ""
         self.assistants: dict[tuple[str, str], Resource] = {}
-        self.calls: dict[str, Resource] = {}
+        self.calls: dict[tuple[str, str], Resource] = {}  # by organisation ("" is any) and id
         self.asked: list[str] = []
         self.faults: dict[str, Fault] = {}
         self.player = Player()
@@ -103,21 +103,22 @@ class VapiSandbox:
             await asyncio.sleep(fault.seconds)
             if fault.status is not None:
                 return web.Response(status=fault.status, text=fault.body, headers=fault.headers, content_type="application/json")
-        call = self.calls.get(number)
-        if call is None or call.get("orgId", organisation) != organisation:
+        call = self.calls.get((organisation, number)) or self.calls.get(("", number))
+        if call is None:
             raise Refusal(404, f"There is no call {number}.")
         return answer(call)
 
     # -- the control URL -----------------------------------------------------------------------------------------------
 
     async def _put_call(self, request: web.Request) -> web.Response:
-        """What `GET /call/{id}` shall answer, to whichever key asks; with an `orgId` to that organisation's key only."""
-        number = request.match_info["id"]
-        self.calls[number] = {**await body_of(request, Resource), "id": number}
-        return answer(self.calls[number])
+        """What `GET /call/{id}` shall answer, to whichever key asks; with `?key=` to that one only."""
+        number, key = request.match_info["id"], request.query.get("key")
+        call = {**await body_of(request, Resource), "id": number}
+        self.calls[organisation_of(key) if key else "", number] = call
+        return answer(call)
 
     async def _get_asked(self, _: web.Request) -> web.Response:
-        """`{"asked": […]}`: the calls that somebody asked about, in order."""
+        """`{"asked": […]}`: the calls that somebody with a key asked about, in order."""
         return answer({"asked": self.asked})
 
     async def _put_fault(self, request: web.Request) -> web.Response:
@@ -153,7 +154,12 @@ def _organisation(request: web.Request) -> str:
     scheme, _, key = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     if scheme.lower() != "bearer" or not key.strip():
         raise Refusal(401, "The request needs a private key as Bearer token.")
-    return str(uuid.uuid5(_ORGANISATIONS, key.strip()))
+    return organisation_of(key.strip())
+
+
+def organisation_of(key: str) -> str:
+    """Whose key it is."""
+    return str(uuid.uuid5(_ORGANISATIONS, key))
 
 
 async def _assistant_of(request: web.Request) -> Resource:

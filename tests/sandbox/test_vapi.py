@@ -84,6 +84,27 @@ async def test_a_call_is_what_the_control_url_says(api: Http) -> None:
     assert (await as_key(api, "one", "GET", "/call/c1")).json == {"id": "c1", "status": "ended", "cost": 0.0691}
 
 
+async def test_a_call_may_be_one_keys_own(api: Http) -> None:
+    await api.ask("PUT", "/control/calls/c1?key=one", json={"cost": 1})
+    assert (await as_key(api, "one", "GET", "/call/c1")).json == {"id": "c1", "cost": 1}
+    assert (await as_key(api, "two", "GET", "/call/c1")).status == 404
+
+
+async def test_asking_for_a_call_goes_wrong_as_told(api: Http) -> None:
+    await api.ask("PUT", "/control/calls/c1", json={})
+    fault = {"call_id": "c1", "status": 429, "headers": {"Retry-After": "7"}, "body": "{}"}
+    assert (await api.ask("PUT", "/control/faults", json=fault)).status == 200
+    answer = await as_key(api, "one", "GET", "/call/c1")
+    assert (answer.status, answer.headers["Retry-After"]) == (429, "7")
+    assert (await as_key(api, "one", "GET", "/call/c2")).status == 404
+    await api.ask("PUT", "/control/faults", json={"status": 500})
+    assert [(await as_key(api, "one", "GET", f"/call/{name}")).status for name in ("c1", "c2")] == [429, 500]
+    assert (await api.ask("DELETE", "/control/faults")).status == 204
+    assert (await as_key(api, "one", "GET", "/call/c1")).status == 200
+    assert (await api.ask("GET", "/control/asked")).json == {"asked": ["c1", "c2", "c1", "c2", "c1"]}
+    assert (await api.ask("PUT", "/control/faults", json={"status": 99})).status == 400
+
+
 # -- the bodies --------------------------------------------------------------------------------------------------------
 
 
