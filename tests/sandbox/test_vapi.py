@@ -95,7 +95,7 @@ async def test_asking_for_a_call_goes_wrong_as_told(api: Http) -> None:
     fault = {"call_id": "c1", "status": 429, "headers": {"Retry-After": "7"}, "body": "{}"}
     assert (await api.ask("PUT", "/control/faults", json=fault)).status == 200
     answer = await as_key(api, "one", "GET", "/call/c1")
-    assert (answer.status, answer.headers["Retry-After"]) == (429, "7")
+    assert (answer.status, answer.headers["retry-after"]) == (429, "7")
     assert (await as_key(api, "one", "GET", "/call/c2")).status == 404
     await api.ask("PUT", "/control/faults", json={"status": 500})
     assert [(await as_key(api, "one", "GET", f"/call/{name}")).status for name in ("c1", "c2")] == [429, 500]
