@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from runtime import clock
 from runtime.database import Database
 from runtime.ids import TenantId
 from webhooks.calls import CallFacts
@@ -36,7 +37,7 @@ class Rules:
     """How many at once, how patiently. `lag`: how old a webhook is before its call is noted; an id is made before its row is committed."""
 
     tenants: int = 500  # in one round trip
-    effects: int = 5_000  # of a tenant, walked in one run
+    effects: int = 5_000  # of a tenant, walked in one run; and about as many in one round trip
     each: int = 16  # calls of a tenant, taken at once
     most: int = 64
     together: int = 8  # tenants asked for at once; one tenant's calls are asked about in turn
@@ -84,10 +85,10 @@ def verdict(seen: Seen, one: Unreported, wait: float = 0.0) -> Verdict:
 
 
 async def note_calls(database: Database, rules: Rules) -> int:
-    """Find the calls that only tool calls spoke of, of every tenant; gives how many."""
+    """Find the calls that only tool calls spoke of, of every tenant; gives how many. What half a run's time is too short for is left."""
     first: UUID | None = START
-    total = 0
-    while first is not None:
+    total, end = 0, clock.monotonic() + rules.seconds / 2
+    while first is not None and clock.monotonic() < end:
         found = await database.call_for_many(NOTE, first, rules.tenants, rules.effects, rules.lag, HORIZON)
         first, total = found[0]["following"], total + found[0]["noted"]
     return total

@@ -70,6 +70,17 @@ async def test_webhooks_are_walked_once_and_in_bounded_steps(line: Line, databas
     assert await late_reports.note_calls(database, few) == 1
 
 
+async def test_one_round_trip_is_bounded_whatever_there_is_to_catch_up_with(line: Line, neighbour: Line, database: Database) -> None:
+    for each in (line, neighbour):
+        for number in range(4):
+            await each.tool_call(f"call-{number}")
+    values = (500, 4, 5 * MINUTES, timedelta(days=14))
+    ((following, noted),) = await database.call_for_many(late_reports.NOTE, line.tenant, *values)
+    assert (following, noted) == (neighbour.tenant, 4)
+    ((_, noted),) = await database.call_for_many(late_reports.NOTE, following, *values)
+    assert noted == 4
+
+
 async def test_a_call_that_a_status_spoke_of_is_not_noted_over(line: Line, database: Database) -> None:
     await line.heard("call-1", "in-progress", ago=MINUTES)
     await line.tool_call("call-1", ago=30 * MINUTES)

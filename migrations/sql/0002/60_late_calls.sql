@@ -1,7 +1,8 @@
 -- Calls whose report never came: found, claimed, and filled from what Vapi itself says of them.
 
 -- Calls that only tool calls spoke of get a row: walk what came since the last time, up to p_lag ago (an id is made before its row is
--- committed, and clocks differ) and no farther back than p_horizon. p_tenants tenants from p_first on, at most p_most effects of each.
+-- committed, and clocks differ) and no farther back than p_horizon. p_tenants tenants from p_first on, at most p_most effects of each,
+-- and no further tenant after p_most in all, so that a statement stays short however much there is to catch up with.
 -- Gives how many calls were noted, and the tenant to go on with; null when the round is over. A quiet tenant costs one look at an index.
 CREATE FUNCTION app.note_calls_v1(p_first uuid, p_tenants integer, p_most integer, p_lag interval, p_horizon interval)
 RETURNS TABLE (following uuid, noted integer) LANGUAGE plpgsql
@@ -15,6 +16,8 @@ DECLARE
   v_from uuid;
   v_last uuid;
   v_visited integer := 0;
+  v_walked bigint := 0;
+  v_found bigint;
   v_made integer;
   t record;
 BEGIN
@@ -23,7 +26,7 @@ BEGIN
     SELECT n.id, n.status, w.watched_until FROM control.tenants AS n LEFT JOIN control.call_watch AS w ON w.tenant_id = n.id
     WHERE n.id >= p_first ORDER BY n.id LIMIT p_tenants + 1
   LOOP
-    IF v_visited = p_tenants THEN
+    IF v_visited = p_tenants OR v_walked >= p_most THEN
       following := t.id;
       EXIT;
     END IF;
@@ -31,11 +34,12 @@ BEGIN
     CONTINUE WHEN t.status = 'closed';
     PERFORM set_config('app.tenant_id', t.id::text, true);
     v_from := greatest(t.watched_until, v_oldest);
-    SELECT b.webhook_id INTO v_last FROM (
-      SELECT p.webhook_id FROM processed_webhooks AS p WHERE p.tenant_id = t.id AND p.webhook_id > v_from AND p.webhook_id < v_until
-      ORDER BY p.webhook_id LIMIT p_most) AS b
-    ORDER BY b.webhook_id DESC LIMIT 1;
+    SELECT b.webhook_id, b.place INTO v_last, v_found FROM (
+      SELECT p.webhook_id, row_number() OVER (ORDER BY p.webhook_id) AS place FROM processed_webhooks AS p
+      WHERE p.tenant_id = t.id AND p.webhook_id > v_from AND p.webhook_id < v_until ORDER BY p.webhook_id LIMIT p_most) AS b
+    ORDER BY b.place DESC LIMIT 1;
     CONTINUE WHEN v_last IS NULL;
+    v_walked := v_walked + v_found;
     -- in order of the call, so that two who note at once wait for each other in one direction only
     INSERT INTO calls (tenant_id, call_id, assistant_id, state, state_rank, created_at, updated_at)
     SELECT t.id, p.call_id, max(p.assistant_id), 'unknown', 5, min(p.received_at), max(p.received_at) FROM processed_webhooks AS p
