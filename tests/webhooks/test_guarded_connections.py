@@ -1,5 +1,6 @@
 """No tenant's URL leads inside: not by a name, by an address in any spelling, by a redirect, or by a name that changes its mind."""
 
+import gzip
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from runtime.addresses import AllowedHosts
 from sandbox.tool import ToolSandbox
 from sandbox.tool.faults import Status
-from tests.webhooks.toolbox import KEYRING, Endpoint, call, self_signed, serving_tool, soon, tool
+from tests.webhooks.toolbox import KEYRING, LOCAL, Endpoint, call, self_signed, serving_tool, soon, tool
 from webhooks.guarded_connections import AddressRefused, Guard, guarded_session, result
 from webhooks.tool_http import ToolHttp
 
@@ -154,9 +155,18 @@ async def test_a_certificate_that_nobody_vouches_for_gets_no_call(tmp_path: Path
     assert (outcome.kind, asked) == ("not_reached", [])
 
 
-# -- redirects ---------------------------------------------------------------------------------------------------------
+async def test_an_answer_comes_as_it_was_sent() -> None:
+    """What is unpacked on the way may be a thousand times what was sent."""
+    packed = gzip.compress(b"a" * 100_000)
 
-LOCAL = AllowedHosts.parse("127.0.0.1,localhost")
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(body=packed, headers={"Content-Encoding": "gzip"})
+
+    async with serving_tool(handler) as url, guarded(LOCAL) as (session, _), session.get(url, trace_request_ctx=lambda: None) as answer:
+        assert await answer.read() == packed
+
+
+# -- redirects ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [307, 308])
