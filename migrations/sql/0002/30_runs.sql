@@ -61,7 +61,7 @@ BEGIN
     RETURN;
   ELSIF p.state = 'in_flight' AND p.owner = p_owner AND p.lease_until > v_now THEN
     -- claimed by us a moment ago, and the answer was lost
-    RETURN QUERY SELECT 'run'::text, NULL::text, p.attempt, p.received_at, p.attempt > 1;
+    RETURN QUERY SELECT CASE WHEN v_same_state = 'done' THEN 'same' ELSE 'run' END, v_same_answer, p.attempt, p.received_at, p.attempt > 1;
     RETURN;
   ELSIF p.state = 'in_flight' AND p.lease_until > v_now THEN
     RETURN QUERY SELECT 'wait'::text, NULL::text, 0, NULL::timestamptz, false;
@@ -93,6 +93,9 @@ END $$;
 CREATE FUNCTION app.renew_run_v1(p_tenant uuid, p_key bytea, p_owner uuid, p_attempt integer, p_lease interval) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM set_config('app.tenant_id', p_tenant::text, true);
+  -- locked first, so that the lease counts from when we have the row, not from when we began to wait for it
+  PERFORM FROM processed_webhooks
+  WHERE tenant_id = p_tenant AND key = p_key AND state = 'in_flight' AND owner = p_owner AND attempt = p_attempt FOR UPDATE;
   UPDATE processed_webhooks SET lease_until = app.now() + p_lease
   WHERE tenant_id = p_tenant AND key = p_key AND state = 'in_flight' AND owner = p_owner AND attempt = p_attempt;
   RETURN FOUND;
