@@ -54,6 +54,4 @@ async def part(connection: AsyncConnection, scope: str) -> AsyncIterator[AsyncCo
         outer = (await connection.execute(SCOPE)).scalar_one()
         await connection.execute(ENTER_SCOPE, {"tenant": scope})
         yield connection
-        await connection.execute(
-            ENTER_SCOPE, {"tenant": outer}
-        )  # a savepoint that is undone takes its setting with it, a kept one does not
+        await connection.execute(ENTER_SCOPE, {"tenant": outer})  # a savepoint that is kept keeps its setting too

@@ -1,6 +1,8 @@
 """The header Idempotency-Key on every call that changes something: one effect, one answer, nobody else's."""
 
 import asyncio
+import base64
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -268,6 +270,12 @@ async def test_whoever_may_not_call_sees_no_stored_answer(tenant: Tenant, other:
     assert (await ended.post("/v1/assistants", body, Idempotency_Key="k-1")).status_code == 401
 
 
+def readable(text: str) -> str:
+    """A text with what anybody can make of it: base64 hides nothing."""
+    runs = [run[: len(run) // 4 * 4] for run in re.findall(r"[A-Za-z0-9+/]{16,}", text)]
+    return "\n".join([text, *(base64.b64decode(run).decode("latin-1") for run in runs)])
+
+
 async def test_a_secret_in_a_kept_answer_stands_nowhere(tenant: Tenant, admin: Person, effects: Effects) -> None:
     body = assistant_body()
     secret = (await tenant.post("/v1/assistants", body, Idempotency_Key="k-1")).json()["auth"]["secret"]
@@ -276,7 +284,7 @@ async def test_a_secret_in_a_kept_answer_stands_nowhere(tenant: Tenant, admin: P
     rows = await effects.owner.fetch("SELECT to_jsonb(t)::text FROM processed_webhooks AS t WHERE tenant_id = $1", OPERATOR)
     assert "POST /v1/assistants" in written
     assert any("POST /v1/admin/tenants" in row[0] for row in rows)
-    for text in (written, *(row[0] for row in rows)):
+    for text in map(readable, (written, *(row[0] for row in rows))):
         assert not [each for each in (secret, key, body["vapi_assistant_id"], "secret") if each in text]
 
 

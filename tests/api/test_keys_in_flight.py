@@ -126,6 +126,17 @@ async def test_another_tenant_is_not_kept_waiting_by_the_same_key(tenant: Tenant
         await first
 
 
+async def test_what_was_read_before_the_commit_is_forgotten_after_it(tenant: Tenant, urls: DatabaseUrls) -> None:
+    ask = {"message": {"type": "assistant-request", "call": {"id": "c"}}}
+    async with gate(urls.owner_url, tenant) as closed:
+        first = asyncio.create_task(register(tenant, body()))
+        await closed.reached()
+        assert (await tenant.webhook(ask)).status_code == 200  # the tenant as it is without the new assistant
+        await closed.open()
+        secret = (await first).json()["auth"]["secret"]
+    assert (await tenant.webhook(ask, secret=secret)).status_code == 200
+
+
 @pytest.mark.parametrize("ends", ["committed", "terminated"])
 async def test_a_call_cut_off_at_its_commit_has_one_effect_when_it_is_sent_again(
     ends: str, tenant: Tenant, shaky: Process, relay: Relay, effects: Effects, urls: DatabaseUrls
