@@ -13,6 +13,7 @@ from runtime import metrics
 from runtime.database import Database
 from runtime.ids import TenantId
 from runtime.logs import log
+from webhooks.persistence import persistently
 from webhooks.secrets_in_bodies import redacted_document
 
 LARGEST = 8 * 1024 * 1024  # bytes of redacted JSON: more than any body that is let in
@@ -35,13 +36,18 @@ async def keep(database: Database, tenant: TenantId, webhook_id: UUID, kept_days
     try:
         packed = pack(body) if len(body) <= SMALL else await asyncio.to_thread(pack, body)
         values = {"tenant": tenant, "webhook": webhook_id, "kept_days": kept_days, "kept_on": day_of(webhook_id), "body": packed}
-        async with database.tenant_scope(tenant) as connection:
-            await connection.execute(KEEP, values)
+        await persistently(lambda: insert(database, tenant, values))
     except Exception as error:  # noqa: BLE001  the webhook is answered all the same
         metrics.BODIES.labels("failed").inc()
         log.warning("a body could not be kept", webhook=str(webhook_id), error=type(error).__name__)
     else:
         metrics.BODIES.labels("kept").inc()
+
+
+async def insert(database: Database, tenant: TenantId, values: dict[str, object]) -> None:
+    """Write it, unless it is there: safe to repeat."""
+    async with database.tenant_scope(tenant) as connection:
+        await connection.execute(KEEP, values)
 
 
 async def body_of(connection: AsyncConnection, tenant: TenantId, webhook_id: UUID) -> bytes | None:

@@ -19,7 +19,7 @@ from runtime.ids import uuid7
 from runtime.refusals import Forbidden, Refusal, Unauthorized, Unavailable, Unprocessable
 from tenants.assistants import owners_of
 from tenants.snapshot import Snapshot, TenantBook
-from webhooks import answers, keys
+from webhooks import answers, keys, records
 from webhooks.asked import asked_by
 from webhooks.calls import CallFacts, report_facts, status_facts
 from webhooks.claims import Claims, Effect
@@ -41,10 +41,11 @@ Keep = Callable[[Snapshot, UUID, bytes], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back to Vapi with 200; the webhook that it was recorded as, where this delivery was the first."""
+    """What goes back to Vapi with 200; the key it was recorded under, and the webhook's id where this delivery was the first."""
 
     body: bytes
     replayed: bool = False
+    key: bytes | None = None
     recorded: UUID | None = None
 
 
@@ -64,6 +65,7 @@ class Ingest:
         duplicates: DuplicateCounter,
         keep: Keep,
     ) -> None:
+        self._database = database
         self._keyring = keyring
         self._tenants = tenants
         self._claims = claims
@@ -102,9 +104,23 @@ class Ingest:
                 raise
             await self._dead.bury(tenant, webhook, error)
             return Answer(NOTHING)
-        if answer.recorded is not None and (tenant.capture == KEEP_ALL or not is_known(webhook.type)):
-            await self._keep(tenant, answer.recorded, body)
+        if answer.key is not None and (tenant.capture == KEEP_ALL or not is_known(webhook.type)):
+            await self._keep_body(tenant, answer, body)
         return answer
+
+    async def _keep_body(self, tenant: Snapshot, answer: Answer, body: bytes) -> None:
+        """Keep the body, also when it comes again: the process that recorded it may have died before it kept it."""
+        first = answer.recorded
+        try:
+            if first is None:
+                async with self._database.tenant_scope(tenant.id) as connection:
+                    first = await records.webhook_of_key(connection, tenant.id, answer.key or b"")
+        except Exception as error:
+            if passing_condition(error) is None:
+                raise
+            return  # what it asks for is done and stored: it is answered all the same
+        if first is not None:
+            await self._keep(tenant, first, body)
 
     async def _handle(self, tenant: Snapshot, webhook: Webhook, longer: Longer) -> Answer:
         match webhook.type:
@@ -136,7 +152,7 @@ class Ingest:
         body = entries[0].encode() if webhook.type == answers.FUNCTION_CALL else answers.results(entries)
         new = any(each.outcome == "new" for each in claimed)
         replayed = bool(claimed) and all(each.outcome == "replay" for each in claimed)
-        return Answer(body, replayed=replayed, recorded=delivery if new else None)
+        return Answer(body, replayed=replayed, key=asked[0].key if asked else None, recorded=delivery if new else None)
 
     async def _report(self, tenant: Snapshot, webhook: Webhook) -> Answer:
         if webhook.call_id is None:
@@ -158,13 +174,13 @@ class Ingest:
         metrics.EFFECTS.labels(outcome).inc()
         if outcome not in ("new", "unchecked"):
             self._duplicates.count(tenant.id, key)
-        return Answer(NOTHING, replayed=outcome == "replay", recorded=delivery if outcome == "new" else None)
+        return Answer(NOTHING, replayed=outcome == "replay", key=key, recorded=delivery if outcome == "new" else None)
 
     async def _information(self, tenant: Snapshot, webhook: Webhook) -> Answer:
         effect = information(webhook, NOTHING.decode())
         (claimed,) = await self._tools.accept(tenant, [effect], mode_of(tenant))
         recorded = effect.webhook_id if claimed.outcome == "new" else None
-        return Answer(NOTHING, replayed=claimed.outcome == "replay", recorded=recorded)
+        return Answer(NOTHING, replayed=claimed.outcome == "replay", key=bytes.fromhex(effect.key), recorded=recorded)
 
     async def _assistant_request(self, tenant: Snapshot, webhook: Webhook) -> Answer:
         """Somebody is on the line and Vapi waits at most 7.5 s: answered from memory even when it cannot be recorded."""

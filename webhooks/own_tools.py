@@ -106,7 +106,7 @@ def ended(asked: Asked, outcome: ToolOutcome, *, repeatable: bool) -> Ended:
         case "refused":
             return Ended("failed", asked.said(error=outcome.text))
         case "doubtful" if not repeatable:
-            return Ended("failed", asked.said(error=outcome.text))
+            return Ended("failed", asked.said(error=outcome.text), doubtful=True)
         case _:
             return Ended("dead", asked.said(error=outcome.text), reason=outcome.text, doubtful=outcome.kind == "doubtful")
 

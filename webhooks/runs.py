@@ -131,6 +131,8 @@ class Runs:
             outcome, answer, turn = await self._claim(tenant, wanted, owner)
             if outcome in ("replay", "conflict"):
                 return Ran(outcome, answer)
+            if outcome == "settled":
+                return Ran("new", answer)
             if outcome in ("run", "same"):
                 doing = work if outcome == "run" else saying(same, answer or "")
                 ran = await self._shielded(self._run(tenant, wanted.key, owner, turn, doing))

@@ -90,8 +90,10 @@ class WebhookDoor:
 def longer_than(patience: asyncio.Timeout) -> Longer:
     """How a tool call that asks somebody else's server gets the time for it."""
 
+    began = (patience.when() or 0.0) - PATIENCE_SECONDS
+
     def longer(seconds: float) -> None:
-        patience.reschedule(asyncio.get_running_loop().time() + seconds)
+        patience.reschedule(began + max(PATIENCE_SECONDS, seconds))
 
     return longer
 

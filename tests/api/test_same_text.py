@@ -61,7 +61,7 @@ async def test_what_differs_is_another_text(
     tenant: Tenant, effects: Effects, tool_call_id: str, call_id: str, changes: dict[str, str]
 ) -> None:
     if "send_at" in changes:
-        changes = {"send_at": (await effects.owner.fetchval("SELECT (now() + '2 hours')::timestamptz")).isoformat()}
+        changes = {"send_at": (await effects.owner.fetchval("SELECT app.now() + interval '2 hours'")).isoformat()}
     await said(tenant, "tool-1")
     assert await said(tenant, tool_call_id, call_id, **changes) != SAME_TEXT
     assert await effects.count(tenant, "messages") == 2

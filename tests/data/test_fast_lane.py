@@ -35,11 +35,10 @@ def argument(name: str, kind: str, ids: Ids, slug: str) -> object:
         "p_counts": json.dumps({"00": 1}),
         "p_effects": "[]",
         "p_effect": json.dumps(EFFECT | {"key": uuid4().hex, "webhook_id": str(uuid4())}),
-        "p_tenants": [ids.tenant],
+        "p_tenants": 1 if kind == "integer" else [ids.tenant],
         "p_mode": "enforce",
         "p_state_rank": 1,
         "p_verdict": "later",
-        "p_tenants": 1,
     }
     by_type: dict[str, object] = {
         "uuid": ids.tenant,

@@ -15,7 +15,7 @@ from trunkline.dev.databases import DatabaseUrls
 
 Owner = asyncpg.Connection
 NOW = "CREATE OR REPLACE FUNCTION app.now() RETURNS timestamptz LANGUAGE sql VOLATILE PARALLEL SAFE AS $now$SELECT {}$now$"
-REAL = "clock_timestamp()"
+REAL = "clock_timestamp()"  # clock: what the migration itself wrote
 MakeKeeper = Callable[..., Awaitable[TenantId]]
 
 

@@ -212,6 +212,7 @@ BEGIN
     ended_reason = coalesce(c.ended_reason, excluded.ended_reason),
     reported_at = coalesce(c.reported_at, excluded.reported_at),
     reported_by = CASE WHEN excluded.reported_by IS NULL THEN c.reported_by ELSE coalesce(nullif(c.reported_by, 'nobody'), excluded.reported_by) END,
+    look_at = CASE WHEN excluded.state_rank > c.state_rank THEN NULL ELSE c.look_at END,  -- there is news: the pause after the last look is over
     updated_at = v_now
   RETURNING c.seconds, c.cost_usd, coalesce(c.ended_at, v_now) INTO v_seconds, v_cost, v_at;
   IF p_final THEN
