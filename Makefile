@@ -15,7 +15,7 @@ PACKAGES := trunkline api webhooks messaging billing tenants runtime migrations 
 export PYTHONSAFEPATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run demo test test-pg15 check format bench-ingest bench-idempotency bench-neighbours kills k8s-check pins clean
+.PHONY: help venv run demo test test-pg15 check format bench-ingest bench-idempotency bench-neighbours bench-cleanup kills k8s-check pins clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ bench-idempotency: venv ## what enforcing idempotency adds, at 1,000 and at 5,00
 
 bench-neighbours: venv ## what a tenant feels of another one's flood
 	@exec $(PY) benchmarks/neighbours.py $(ARGS)
+
+bench-cleanup: venv ## millions of keys and thousands of bodies leave while webhooks arrive (ARGS=--quick for a small one)
+	@exec $(PY) benchmarks/cleanup.py $(ARGS)
 
 kills: venv ## kills processes at random moments and counts effects
 	@exec $(PY) tests/kills/run.py $(ARGS)

@@ -23,7 +23,8 @@ WHERE n.nspname IN ('public', 'control') AND c.relkind = 'r' AND NOT c.relispart
 BODIES = text("SELECT count(*) AS days, coalesce(sum(bytes), 0)::bigint AS bytes, min(kept_on) AS oldest FROM app.body_days_v1()")
 TENANTS = text("SELECT id, slug FROM control.tenants ORDER BY id")
 COUNTS = """
-SELECT tenant_id, estimate, oldest, newest, oldest < app.now() - make_interval(hours => keys_hours) - $2 AS lags FROM app.key_counts_v1($1)
+SELECT tenant_id, estimate, oldest, newest, oldest < app.now() - make_interval(hours => keys_hours) - $2::interval AS lags
+FROM app.key_counts_v1($1)
 """
 
 

@@ -15,7 +15,7 @@ from trunkline.dev.databases import DatabaseUrls
 
 Owner = asyncpg.Connection
 NOW = "CREATE OR REPLACE FUNCTION app.now() RETURNS timestamptz LANGUAGE sql VOLATILE PARALLEL SAFE AS $now$SELECT {}$now$"
-REAL = "clock_timestamp()"  # clock: what the migration itself wrote
+REAL = "clock_timestamp()"  # clock: what the tests' travels end with
 MakeKeeper = Callable[..., Awaitable[TenantId]]
 
 
@@ -52,8 +52,8 @@ class Keys:
         """A key; its webhook's id was made a day before it was received unless told."""
         key = uuid4().bytes
         await self.owner.execute(
-            "INSERT INTO processed_webhooks (tenant_id, key, fingerprint, webhook_id, place, source, type, state, answer, received_at, lease_until)"
-            " VALUES ($1, $2, $2, $3, $4, 'vapi', 'tool-calls', $5, '{}', $6, $7)",
+            "INSERT INTO processed_webhooks (tenant_id, key, fingerprint, webhook_id, place, source, type, state, answer, received_at,"
+            " lease_until) VALUES ($1, $2, $2, $3, $4, 'vapi', 'tool-calls', $5, '{}', $6, $7)",
             tenant, key, webhook_id or id_of(id_at or received_at - timedelta(days=1)), place, state, received_at, lease_until,
         )  # fmt: skip
         return key

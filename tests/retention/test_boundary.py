@@ -145,7 +145,7 @@ async def test_claims_that_race_with_clean_up_have_one_effect(database: Database
     for each in (tenant, other):
         await owner.executemany(
             "INSERT INTO processed_webhooks (tenant_id, key, fingerprint, webhook_id, place, source, type, state, answer, received_at)"
-            " VALUES ($1, decode($2, 'hex'), decode($3, 'hex'), $4, 0, 'vapi', 'tool-calls', 'done', '{}', app.now() - interval '80 hours')",
+            " VALUES ($1, decode($2, 'hex'), decode($3, 'hex'), $4, 0, 'vapi', 'tool-calls', 'done', '{}', app.now() - interval '80 h')",
             [(each, name, "0c" * 16, id_of(datetime.now(UTC) - timedelta(hours=90))) for name in names],
         )
 

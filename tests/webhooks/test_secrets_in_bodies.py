@@ -14,8 +14,9 @@ from webhooks.bodies import pack, redacted, unpack
 from webhooks.secrets_in_bodies import DEEPEST, GONE, redacted_document
 
 NAMES = [
-    "twilioAuthToken", "twilioApiKey", "twilioApiSecret", "twilioAccountSid", "serverUrlSecret", "secret", "api_key", "API-Key", "x-api-key",
-    "password", "Passwd", "authorization", "Authorization", "credentials", "credential", "accessToken", "refresh_token", "privateKey",
+    "twilioAuthToken", "twilioApiKey", "twilioApiSecret", "twilioAccountSid", "serverUrlSecret", "secret", "api_key", "API-Key",
+    "x-api-key", "password", "Passwd", "authorization", "Authorization", "credentials", "credential", "accessToken", "refresh_token",
+    "privateKey",
     "client_secret", "Cookie", "webhookSigningKey", "X-Vapi-Secret", "passphrase",
 ]  # fmt: skip
 SECRET = st.text(string.ascii_letters + string.digits, min_size=12, max_size=40).map(lambda text: "Zq9" + text)
