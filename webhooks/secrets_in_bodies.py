@@ -25,8 +25,9 @@ COUNTED = re.compile(r"tokens?(?:used|count|limit|cost)?$")  # promptTokens, max
 HEADERS = re.compile(r"headers?$")
 NAMING, VALUES = ("name", "key", "header", "field"), ("value", "val", "content")
 LETTERS = re.compile(r"[^a-z0-9]")
-NAMES = (
+NAMES = (  # as they stand in texts
     r"secret|token|passw(?:or)?d|passphrase|api[_-]?key|access[_-]?key|private[_-]?key|signing[_-]?key|authorization|credential|signature"
+    r"|cookie|account[_-]?sid"
 )
 # each is tried at few places and walks on without going back: a text of millions of letters takes time in proportion to its length
 LOOKS_SECRET = re.compile(
@@ -45,16 +46,8 @@ NAMED_SECRET = re.compile(
     rf"""(?=[stpac])((?:{NAMES})[\w-]{{0,40}}+\\*+["']?\s{{0,3}}+[:=]\s{{0,3}}+\\*+["']?)(?!\[redacted\])(?:(?:Basic|Token|Digest)\s{{1,3}})?[^\s"'\\,;&}}\]]+""",
     re.IGNORECASE,
 )
-NAMED_WORDS = (
-    "secret",
-    "token",
-    "passw",
-    "passphrase",
-    "key",
-    "authorization",
-    "credential",
-    "signature",
-)  # one of them, or it need not look
+# one of these stands in a text that names a secret
+NAMED_WORDS = ("secret", "token", "passw", "passphrase", "key", "authorization", "credential", "signature", "cookie", "sid")
 
 
 def redacted_document(document: Any) -> Any:

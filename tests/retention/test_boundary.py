@@ -33,16 +33,18 @@ async def test_a_key_leaves_when_it_is_strictly_older_than_its_time(
     assert older not in await keys.of(tenant)
 
 
-async def test_the_id_must_be_older_too(database: Database, travel: Travel, keys: Keys, make_keeper: MakeKeeper) -> None:
+async def test_the_id_must_be_older_too(database: Database, travel: Travel, keys: Keys, make_keeper: MakeKeeper, owner: Owner) -> None:
     """A process whose clock is ahead makes ids of the future; its keys stay until both clocks agree."""
     tenant = await make_keeper(HOURS)
     millisecond = timedelta(milliseconds=1)
     floor = CUTOFF.replace(microsecond=999_000)
     older, same = [await keys.put(tenant, CUTOFF - timedelta(days=3), id_at=at) for at in (floor - millisecond, floor)]
+    smallest = await owner.fetchval("SELECT app.first_id_at($1)", CUTOFF)
+    at_the_bound = await keys.put(tenant, CUTOFF - timedelta(days=3), webhook_id=smallest)
     await travel.to(NOW)
     await clean_up(database)
-    assert await keys.of(tenant) == {same}
-    assert older != same
+    assert await keys.of(tenant) == {same, at_the_bound}
+    assert older not in await keys.of(tenant)
 
 
 async def test_a_run_that_lives_stays_whatever_its_age(database: Database, travel: Travel, keys: Keys, make_keeper: MakeKeeper) -> None:
