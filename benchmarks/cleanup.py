@@ -103,7 +103,7 @@ async def measure_all(options: argparse.Namespace) -> None:
         watch = await stack.enter_async_context(LockWatch(superuser))
         bench = Bench(options, template, ours, database)
         await bench.rounds()
-        told("cleaning to the end", began)
+        told(f"cleaning to the end; p99 before {bench.seen.before}, during {bench.seen.during}, {bench.seen.keys} keys left so far", began)
         await bench.clean(float("inf"))
         left = await filling.sizes(superuser)
         told("filling again", began)
@@ -132,11 +132,11 @@ class Bench:
         await self.deliver(self.options.seconds / 2)
         for _ in range(ROUNDS):
             p99, slowest = await self.deliver(self.options.seconds)
-            self.seen.before.append(p99)
+            self.seen.before.append(round(p99, 2))
             self.seen.slowest["before"] = max(self.seen.slowest["before"], slowest)
             cleaning = asyncio.create_task(self.clean(self.options.seconds))
             p99, slowest = await self.deliver(self.options.seconds)
-            self.seen.during.append(p99)
+            self.seen.during.append(round(p99, 2))
             self.seen.slowest["during"] = max(self.seen.slowest["during"], slowest)
             await cleaning
 
