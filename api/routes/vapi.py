@@ -89,7 +89,6 @@ class WebhookDoor:
 
 def longer_than(patience: asyncio.Timeout) -> Longer:
     """How a tool call that asks somebody else's server gets the time for it."""
-
     began = (patience.when() or 0.0) - PATIENCE_SECONDS
 
     def longer(seconds: float) -> None:
