@@ -49,6 +49,9 @@ class OncePerKey(ASGIMiddleware):
         await scope["route_handler"].authorize_connection(connection=request)  # nobody sees an answer before the guard has seen them
         named = await named_request(request, caller_of(scope))
         wiring, caller, held = wiring_of(request.app.state), caller_of(scope), HeldAnswer()
+        if caller is not None and caller.tenant.switch("idempotency", "enforce") != "enforce":
+            await next_app(scope, receive, send)  # the operator turned it away: every request is its own
+            return
         try:
             replay = await done_once(wiring, named, held, lambda: next_app(scope, receive, held.take))
         except Exception as error:  # noqa: BLE001  not left to the framework, which takes an answer that is held for one that is sent

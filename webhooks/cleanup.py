@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from runtime import clock
 from runtime.database import Database, passing_condition
-from runtime.ids import TenantId
+from runtime.ids import OPERATOR, TenantId
 from webhooks.body_days import BodyDay, drop_days, list_days, make_days_ahead
 
 FIRST_BATCH, FEWEST, MOST = 200, 50, 2_000
@@ -79,7 +79,7 @@ async def clean_up(
 async def tenants_with_old_keys(database: Database) -> list[TenantId]:
     """Who may have keys that are over; idle tenants cost one probe of an index each, many in a round trip."""
     async with database.unscoped() as connection:  # unscoped: the list of tenants stands in the schema control
-        tenants = list((await connection.execute(TENANTS)).scalars())
+        tenants = [OPERATOR, *(await connection.execute(TENANTS)).scalars()]
     found: list[TenantId] = []
     for start in range(0, len(tenants), TENANTS_AT_ONCE):
         some = await database.call_for_many(FORGETTABLE, tenants[start : start + TENANTS_AT_ONCE])

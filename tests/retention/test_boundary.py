@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from runtime.database import Database
-from runtime.ids import TenantId, uuid7
+from runtime.ids import OPERATOR, TenantId, uuid7
 from tests.retention.conftest import Keys, MakeKeeper, Owner, Travel, id_of
 from webhooks import cleanup
 from webhooks.cleanup import clean_up
@@ -73,6 +73,15 @@ async def test_each_tenant_by_its_own_retention(database: Database, travel: Trav
     done = await clean_up(database)
     assert {tenant: done.keys[tenant] for tenant in (short, long)} == {tenant: planned.keys[tenant] for tenant in (short, long)}
     assert (await keys.of(short), await keys.of(long)) == (set(), of_long)
+
+
+async def test_the_operators_own_keys_leave_after_thirty_days(database: Database, travel: Travel, keys: Keys) -> None:
+    """They belong to no tenant, and no tenant's retention is theirs."""
+    old, at = [await keys.put(OPERATOR, NOW - timedelta(days=30) - tick) for tick in (TICK, 0 * TICK)]
+    await travel.to(NOW)
+    await clean_up(database)
+    assert await keys.of(OPERATOR) == {at}
+    assert old not in await keys.of(OPERATOR)
 
 
 async def test_batches_end_in_the_middle_of_a_webhook_and_step_over_what_stays(

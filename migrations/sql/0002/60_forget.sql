@@ -18,6 +18,10 @@ $$SELECT p_received_at < p_cutoff AND (p_state <> 'in_flight' OR p_lease_until <
 CREATE FUNCTION app.first_id_at(p_at timestamptz) RETURNS uuid LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
 $$SELECT (lpad(to_hex(floor(extract(epoch FROM p_at) * 1000)::bigint), 12, '0') || '70008000000000000000')::uuid$$;
 
+-- How long a tenant keeps its keys. The operator's own, under the id of nothing but zeros, are kept as long as a new tenant's.
+CREATE FUNCTION app.keys_hours_v1(p_tenant uuid) RETURNS integer LANGUAGE sql STABLE AS
+$$SELECT CASE WHEN p_tenant = '00000000-0000-0000-0000-000000000000' THEN 720 ELSE (SELECT t.keys_hours FROM control.tenants AS t WHERE t.id = p_tenant) END$$;
+
 -- Forget one batch of a tenant's keys, from (p_after, p_after_place) on in the order of webhooks, and tell where it ended: the next one
 -- begins there and so never walks over what is dead already. How long keys live is read here, not told: no caller can shorten it.
 -- walked < p_most: there are no more. With p_dry_run nothing is deleted.
@@ -34,7 +38,7 @@ DECLARE
   v_forgotten integer;
 BEGIN
   PERFORM set_config('app.tenant_id', p_tenant::text, true);
-  SELECT app.now() - make_interval(hours => t.keys_hours) INTO v_cutoff FROM control.tenants AS t WHERE t.id = p_tenant;
+  v_cutoff := app.now() - make_interval(hours => app.keys_hours_v1(p_tenant));
   v_before := app.first_id_at(v_cutoff);  -- a bound of the index, so that the last batch does not walk on through what lives
   SELECT array_agg(b.key), array_agg(b.webhook_id), array_agg(b.place) INTO v_keys, v_ids, v_places FROM (
     SELECT w.key, w.webhook_id, w.place FROM processed_webhooks AS w
@@ -66,7 +70,7 @@ DECLARE
   v_now timestamptz := app.now();
   v_before uuid;
 BEGIN
-  FOR t IN SELECT c.id, c.keys_hours FROM control.tenants AS c WHERE c.id = ANY (p_tenants) LOOP
+  FOR t IN SELECT c.id, app.keys_hours_v1(c.id) AS keys_hours FROM unnest(p_tenants) AS c(id) LOOP
     PERFORM set_config('app.tenant_id', t.id::text, true);
     v_before := app.first_id_at(v_now - make_interval(hours => t.keys_hours));
     IF EXISTS (SELECT 1 FROM processed_webhooks AS w WHERE w.tenant_id = t.id AND w.webhook_id < v_before) THEN
@@ -75,4 +79,4 @@ BEGIN
   END LOOP;
 END $$;
 
-GRANT EXECUTE ON FUNCTION app.key_is_over, app.first_id_at, app.forget_keys_v1, app.forgettable_v1 TO {app};
+GRANT EXECUTE ON FUNCTION app.keys_hours_v1, app.key_is_over, app.first_id_at, app.forget_keys_v1, app.forgettable_v1 TO {app};
