@@ -10,7 +10,10 @@ from webhooks.tool_calls import ToolCall, function_calls, tool_calls
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One tool call with where it comes from. `key` names its effect within the tenant, `place` its place in the answer."""
+    """One tool call with where it comes from. `key` names its effect within the tenant, `place` its place in the answer.
+
+    `arguments` is what the call was given, in canonical form.
+    """
 
     webhook_id: UUID
     place: int
@@ -19,13 +22,9 @@ class Asked:
     assistant_id: str | None
     caller: str | None
     tool: ToolCall
+    arguments: bytes
     key: bytes
     replay_of: UUID | None = None
-
-    @property
-    def arguments(self) -> bytes:
-        """In canonical form."""
-        return keys.canonical(self.tool.arguments)
 
     @property
     def fingerprint(self) -> bytes:
@@ -48,19 +47,13 @@ def asked_by(webhook: Webhook, delivery: UUID) -> list[Asked]:
     legacy = webhook.type == answers.FUNCTION_CALL
     calls = function_calls(webhook.message) if legacy else tool_calls(webhook.message)
     key_of = keys.function_call_key if legacy else keys.tool_call_key
-    return [
-        Asked(
-            webhook_id=delivery,
-            place=place,
-            type=webhook.type,
-            call_id=webhook.call_id,
-            assistant_id=webhook.assistant_id,
-            caller=webhook.caller,
-            tool=call,
-            key=key_of(webhook.call_id, call.id, call.name, keys.canonical(call.arguments), webhook.body),
-        )
-        for place, call in enumerate(calls)
-    ]
+    asked = []
+    for place, call in enumerate(calls):
+        arguments = keys.canonical(call.arguments)
+        key = key_of(webhook.call_id, call.id, call.name, arguments, webhook.body)
+        where = (delivery, place, webhook.type, webhook.call_id, webhook.assistant_id, webhook.caller)
+        asked.append(Asked(*where, call, arguments, key))
+    return asked
 
 
 def storable(text: str) -> str:

@@ -234,10 +234,10 @@ def next_batch(waiting: "deque[Waiting]") -> "list[Waiting]":
 
 
 def as_json(effects: list[Effect]) -> str:
-    """The effects as app.accept_v2 takes them: numbered, each with its message's columns beside its own."""
+    """The effects as app.accept_v2 takes them: numbered, each with its message's columns beside its own; what is null is left out."""
     listed = []
     for number, effect in enumerate(effects):
-        columns: dict[str, object] = {name: getattr(effect, name) for name in COLUMNS}
+        columns: dict[str, object] = {name: value for name in COLUMNS if (value := getattr(effect, name)) is not None}
         if effect.message:
             columns |= effect.message
         columns["n"] = number

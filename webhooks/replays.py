@@ -4,6 +4,7 @@ What is dead, or was left by a process that died, is run again under its own key
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -132,6 +133,7 @@ def as_it_was(row: dict[str, Any]) -> Asked:
         assistant_id=row["assistant_id"],
         caller=row["caller"],
         tool=ToolCall(row["tool_call_id"], row["name"] or "", arguments),
+        arguments=keys.canonical(arguments),
         key=row["key"],
         replay_of=row["replay_of"],
     )
@@ -139,18 +141,7 @@ def as_it_was(row: dict[str, Any]) -> Asked:
 
 def anew(row: dict[str, Any], fresh: UUID, again: str) -> Asked:
     """A stored tool call as a new one, linked to the old."""
-    was = as_it_was(row)
-    return Asked(
-        webhook_id=fresh,
-        place=was.place,
-        type=was.type,
-        call_id=was.call_id,
-        assistant_id=was.assistant_id,
-        caller=was.caller,
-        tool=was.tool,
-        key=keys.replay_key(was.key, again),
-        replay_of=row["webhook_id"],
-    )
+    return replace(as_it_was(row), webhook_id=fresh, key=keys.replay_key(row["key"], again), replay_of=row["webhook_id"])
 
 
 def unhurried(_seconds: float) -> None:
