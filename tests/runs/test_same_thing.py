@@ -1,12 +1,17 @@
 """The same thing under two ids: the second waits for the first, gets its words under its own id, and costs nothing."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
+import asyncpg
+import msgspec
 import pytest
 
 from tests.runs.conftest import KEY, OTHER_KEY, Desk, MakeRuns, wanted, work
-from webhooks.runs import Ran, Wanted
+from trunkline.dev.databases import DatabaseUrls
+from webhooks.runs import CLAIM, Ran, Wanted
 
 FIRST, SAME = '{"result":"first"}', '{"result":"the same as first"}'
 LINE = f"effect:{KEY}"
@@ -35,6 +40,25 @@ async def test_another_id_waits_for_the_one_in_flight(desk: Desk, make_runs: Mak
     doing.may_end.set()
     assert (await first, await waits) == (Ran("new", FIRST), Ran("new", SAME))
     assert (second.begun, await desk.bill()) == (0, [LINE])
+
+
+async def test_two_ids_of_one_thing_meet_before_either_claims(desk: Desk, urls: DatabaseUrls) -> None:
+    """The second looks when the first has committed, and so finds it."""
+    first, second = [await asyncpg.connect(urls.app_url) for _ in range(2)]
+
+    async def claims(connection: "asyncpg.Connection[asyncpg.Record]", key: str) -> str:
+        effect, minute = msgspec.json.encode(wanted(key).effect).decode(), timedelta(minutes=1)
+        outcome: str = await connection.fetchval(CLAIM, desk.tenant, effect, uuid4(), minute, THING, minute, True)
+        return outcome
+
+    async with first.transaction():
+        assert await claims(first, KEY) == "run"
+        other = asyncio.create_task(claims(second, OTHER_KEY))
+        await asyncio.sleep(0.3)
+    assert await other == "wait"
+    assert await desk.row(OTHER_KEY) == {}
+    for each in (first, second):
+        await each.close()
 
 
 async def test_thirty_ids_at_once_over_two_processes_are_one(desk: Desk, make_runs: MakeRuns) -> None:
