@@ -9,7 +9,7 @@ import asyncpg
 import msgspec
 import pytest
 
-from tests.runs.conftest import KEY, OTHER_KEY, Desk, MakeRuns, wanted, work
+from tests.runs.conftest import DOUBTFUL, KEY, OTHER_KEY, Desk, MakeRuns, wanted, work
 from trunkline.dev.databases import DatabaseUrls
 from webhooks.runs import CLAIM, Ran, Wanted
 
@@ -77,6 +77,38 @@ async def test_after_its_window_it_is_a_thing_of_its_own(desk: Desk, make_runs: 
     second = work("second")
     await desk.once(make_runs(), second, thing(OTHER_KEY))
     assert second.begun == begun
+
+
+async def test_the_window_counts_from_the_first(desk: Desk, make_runs: MakeRuns) -> None:
+    await desk.once(make_runs(), work(), thing())
+    await desk.once(make_runs(), work("second"), thing(OTHER_KEY))
+    await desk.owner.execute(
+        "UPDATE processed_webhooks SET received_at = received_at - interval '61 s' WHERE tenant_id = $1 AND key = $2",
+        desk.tenant,
+        bytes.fromhex(KEY),
+    )
+    third = work("third")
+    await desk.once(make_runs(), third, thing("0c" * 16))
+    assert third.begun == 1
+
+
+async def test_what_is_done_is_answered_while_the_same_thing_is_under_way_again(desk: Desk, make_runs: MakeRuns) -> None:
+    await desk.once(make_runs(), work(), thing())
+    await desk.owner.execute("UPDATE processed_webhooks SET received_at = received_at - interval '61 s' WHERE tenant_id = $1", desk.tenant)
+    doing = work("second", slow=True)
+    second = desk.begins(make_runs(), doing, thing(OTHER_KEY))
+    await doing.started.wait()
+    assert await asyncio.wait_for(desk.once(make_runs(1), work("third"), thing()), 2) == Ran("replay", FIRST)
+    doing.may_end.set()
+    await second
+
+
+async def test_while_nobody_knows_whether_it_was_done_another_id_does_not_do_it(desk: Desk, make_runs: MakeRuns) -> None:
+    await desk.left_by_the_dead(thing(repeatable=False))
+    second = work("second")
+    assert await desk.once(make_runs(), second, thing(OTHER_KEY, repeatable=False)) == Ran("new", DOUBTFUL)
+    assert await desk.once(make_runs(), second, thing(OTHER_KEY, repeatable=False)) == Ran("replay", DOUBTFUL)
+    assert (second.begun, (await desk.row(OTHER_KEY))["state"], await desk.bill()) == (0, "failed", [])
 
 
 @pytest.mark.parametrize("ended", ["failed", "dead"])

@@ -1,0 +1,153 @@
+"""Breaking the claim: the unique key, the look after it, the locks, the modes of the switch."""
+
+from tests.mutants.mutation import Edit, Mutation, mutation
+
+ACCEPT = "migrations/sql/0002/20_accept.sql"
+RUNS = "migrations/sql/0002/30_runs.sql"
+CLAIMS = "webhooks/claims.py"
+ONCE = "tests/api/test_once.py"
+CALLS = "tests/api/test_once_calls.py"
+SAME = "tests/api/test_same_text.py"
+
+CLAIM = """    ON CONFLICT (tenant_id, key) DO NOTHING
+    RETURNING webhook_id, place
+  ), mine AS ("""
+BEGINS = "  WITH e AS MATERIALIZED (\n    SELECT x.webhook_id,"
+LOOKED = """  ), arrived AS (
+    INSERT INTO control.arrivals (tenant_id, registration_id, due_at, segments)
+    SELECT p_tenant, m.registration_id, m.due_at, m.segments FROM mine AS m WHERE m.message_id IS NOT NULL
+  )
+  INSERT INTO usage_events (tenant_id, meter, source_id, quantity, occurred_at, recorded_at)
+  SELECT p_tenant, m.meter, 'effect:' || m.key_text, 1, v_now, v_now FROM mine AS m WHERE m.meter IS NOT NULL
+  ON CONFLICT (tenant_id, meter, source_id) DO NOTHING;
+
+  RETURN QUERY
+    SELECT x.n,
+           CASE WHEN p.webhook_id IS NULL THEN 'absent'"""
+LOOKS_TOO_EARLY = """  ), arrived AS (
+    INSERT INTO control.arrivals (tenant_id, registration_id, due_at, segments)
+    SELECT p_tenant, m.registration_id, m.due_at, m.segments FROM mine AS m WHERE m.message_id IS NOT NULL
+  ), metered AS (
+    INSERT INTO usage_events (tenant_id, meter, source_id, quantity, occurred_at, recorded_at)
+    SELECT p_tenant, m.meter, 'effect:' || m.key_text, 1, v_now, v_now FROM mine AS m WHERE m.meter IS NOT NULL
+    ON CONFLICT (tenant_id, meter, source_id) DO NOTHING
+  )
+    SELECT x.n,
+           CASE WHEN EXISTS (SELECT FROM claimed AS c WHERE c.webhook_id = x.webhook_id AND c.place = x.place) THEN 'new'
+                WHEN p.webhook_id IS NULL THEN 'absent'"""
+ABSENT = 'if any(effect.store and each.outcome == "absent" for effect, each in zip(effects, claimed, strict=True)):'
+
+MUTATIONS: tuple[Mutation, ...] = (
+    mutation(
+        "the claim lets a duplicate run",
+        ACCEPT,
+        CLAIM,
+        CLAIM.replace("DO NOTHING", "DO UPDATE SET webhook_id = excluded.webhook_id, place = excluded.place"),
+        f"{ONCE}::test_deliveries_spread_over_two_processes_are_one_text",
+    ),
+    Mutation(
+        "the look for the stored answer is part of the claim's statement",
+        (
+            Edit(
+                ACCEPT,
+                "  WITH e AS MATERIALIZED (\n    SELECT x.webhook_id,",
+                "  RETURN QUERY WITH e AS MATERIALIZED (\n    SELECT x.webhook_id,",
+            ),
+            Edit(ACCEPT, LOOKED, LOOKS_TOO_EARLY),
+            Edit(CLAIMS, ABSENT, "if False:"),
+        ),
+        (f"{ONCE}::test_a_first_delivery_still_in_flight_is_waited_for",),
+    ),
+    mutation(
+        "a key that ended between the claim and the look is not claimed again",
+        CLAIMS,
+        ABSENT,
+        "if False:",
+        "tests/retention/test_between.py",
+    ),
+    mutation(
+        "two ids of one text do not meet at a lock",
+        ACCEPT,
+        "  PERFORM pg_advisory_xact_lock(l) FROM unnest(p_locks) AS l;\n",
+        "",
+        f"{SAME}::test_many_ids_at_once_over_two_processes_are_one_text",
+    ),
+    mutation(
+        "one text under two ids is claimed in one wave",
+        CLAIMS,
+        "while turn < len(made) and",
+        "while False and",
+        f"{SAME}::test_twice_in_one_delivery_is_one_text",
+    ),
+    mutation(
+        "one text under two ids leaves in one batch",
+        CLAIMS,
+        "        if any(texts.get(number, key) != key for number, key in wanted):\n            break\n",
+        "",
+        "tests/webhooks/test_claims.py::test_a_batch_takes_twins_and_ends_before_the_same_text_under_another_id",
+    ),
+    mutation(
+        "the window of the same text is longer",
+        ACCEPT,
+        "make_interval(secs => x.same_within)",
+        "make_interval(secs => 1.1 * x.same_within)",
+        f"{SAME}::test_after_ten_minutes_it_is_a_text_of_its_own",
+    ),
+    mutation(
+        "the fingerprint of a tool call is ignored",
+        ACCEPT,
+        "                WHEN p.fingerprint <> decode(x.fingerprint, 'hex') THEN 'conflict'\n",
+        "",
+        f"{ONCE}::test_the_same_id_with_other_arguments_is_an_error_and_sends_nothing",
+    ),
+    mutation(
+        "the fingerprint of a report is ignored",
+        ACCEPT,
+        "WHEN v_fingerprint IS NOT DISTINCT FROM p_fingerprint THEN 'replay'",
+        "WHEN true THEN 'replay'",
+        f"{CALLS}::test_a_fuller_report_fills_the_gaps_and_the_bill",
+    ),
+    mutation(
+        "the fingerprint of a run is ignored",
+        RUNS,
+        "  IF FOUND AND (p.fingerprint <> v_fingerprint OR",
+        "  v_fingerprint := coalesce(p.fingerprint, v_fingerprint);\n  IF FOUND AND (p.fingerprint <> v_fingerprint OR",
+        "tests/runs/test_runs.py::test_something_else_under_the_same_key_is_a_conflict",
+    ),
+    Mutation(
+        "the tenant is no part of the unique key",
+        (
+            Edit("migrations/sql/0001/40_webhooks.sql", "PRIMARY KEY (tenant_id, key)\n", "PRIMARY KEY (tenant_id, key), UNIQUE (key)\n"),
+            Edit(ACCEPT, CLAIM, CLAIM.replace("(tenant_id, key) ", "")),
+        ),
+        (f"{ONCE}::test_equal_ids_of_two_tenants_are_two_effects",),
+    ),
+    mutation(
+        "the tenant is no part of the lock of a thing",
+        "webhooks/keys.py",
+        "digest(tenant.bytes, key)[:8]",
+        "digest(key)[:8]",
+        "tests/webhooks/test_keys.py::test_the_number_under_which_one_thing_meets_itself_is_the_tenants_own",
+    ),
+    mutation(
+        "observe does not record and off does",
+        CLAIMS,
+        "as_json(flat), mode == OBSERVE)",
+        "as_json(flat), mode != OBSERVE)",
+        "tests/api/test_idempotency_switch.py::test_what_a_mode_does_with_a_duplicate",
+    ),
+    mutation(
+        "observe enforces",
+        CLAIMS,
+        "        if mode == ENFORCE:\n            locks",
+        "        if mode in (ENFORCE, OBSERVE):\n            locks",
+        "tests/api/test_idempotency_switch.py::test_what_a_mode_does_with_a_duplicate",
+    ),
+    mutation(
+        "a dead letter is not taken over by its next delivery",
+        ACCEPT,
+        "v_outcome := CASE WHEN v_found = 'dead' THEN 'new'\n",
+        "v_outcome := CASE WHEN false THEN 'new'\n",
+        "tests/api/test_replay.py::test_a_report_that_we_failed_on_is_handled_when_it_comes_again",
+    ),
+)
