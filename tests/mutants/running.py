@@ -70,15 +70,15 @@ MUTATIONS: tuple[Mutation, ...] = (
     mutation(
         "a run in doubt is repeated though it may not be",
         SQL,
-        "IF (p.state = 'in_flight' OR p.doubtful) AND NOT p_repeatable THEN",
-        "IF false THEN",
+        "((p.state = 'in_flight' OR p.doubtful) AND NOT p_repeatable)",
+        "false",
         f"{TEST}::test_what_may_not_be_asked_twice_stays_in_doubt_for_good",
     ),
     mutation(
         "a doubt is forgotten when its run is dead",
         SQL,
-        "(p.state = 'in_flight' OR p.doubtful) AND NOT p_repeatable",
-        "p.state = 'in_flight' AND NOT p_repeatable",
+        "((p.state = 'in_flight' OR p.doubtful) AND NOT p_repeatable)",
+        "(p.state = 'in_flight' AND NOT p_repeatable)",
         f"{TEST}::test_after_a_fault_of_ours_what_may_not_be_asked_twice_stays_in_doubt",
     ),
     mutation(

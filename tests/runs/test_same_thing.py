@@ -111,6 +111,14 @@ async def test_while_nobody_knows_whether_it_was_done_another_id_does_not_do_it(
     assert (second.begun, (await desk.row(OTHER_KEY))["state"], await desk.bill()) == (0, "failed", [])
 
 
+async def test_what_was_never_done_is_not_done_while_the_same_thing_is_in_doubt(desk: Desk, make_runs: MakeRuns) -> None:
+    await desk.once(make_runs(), work("nobody there", state="dead"), thing())
+    await desk.left_by_the_dead(thing(OTHER_KEY))
+    again = work("second")
+    assert await desk.once(make_runs(), again, thing()) == Ran("replay", DOUBTFUL)
+    assert (again.begun, (await desk.row())["state"], await desk.bill()) == (0, "failed", [])
+
+
 @pytest.mark.parametrize("ended", ["failed", "dead"])
 async def test_what_came_to_nothing_is_done_under_the_next_id(desk: Desk, make_runs: MakeRuns, ended: str) -> None:
     await desk.once(make_runs(), work("nothing", state=ended), thing())

@@ -87,7 +87,7 @@ BEGIN
     RETURN QUERY SELECT CASE s.verdict WHEN 'same' THEN 'same' ELSE 'run' END, s.answer, p.attempt, p.received_at, p.attempt > 1;
   ELSIF p.state = 'in_flight' AND p.lease_until > v_now THEN
     RETURN QUERY SELECT 'wait'::text, NULL::text, 0, NULL::timestamptz, false;
-  ELSIF (p.state = 'in_flight' OR p.doubtful) AND NOT p_repeatable THEN
+  ELSIF ((p.state = 'in_flight' OR p.doubtful) AND NOT p_repeatable) OR (p.state = 'dead' AND s.verdict = 'doubtful') THEN
     UPDATE processed_webhooks AS w SET state = 'failed', answer = v_doubt, doubtful = true, owner = NULL, lease_until = NULL
     WHERE w.tenant_id = p_tenant AND w.key = v_key AND (w.state = 'dead' OR (w.state = 'in_flight' AND w.lease_until <= v_now));
     RETURN QUERY SELECT CASE WHEN FOUND THEN 'replay' ELSE 'absent' END, v_doubt, 0, NULL::timestamptz, false;
