@@ -15,7 +15,8 @@ PACKAGES := trunkline api webhooks messaging billing tenants runtime migrations 
 export PYTHONSAFEPATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run demo test test-pg15 check format bench-ingest bench-idempotency bench-neighbours bench-cleanup kills thousand mutants k8s-check pins clean
+.PHONY: help venv run demo test test-pg15 check format bench-ingest bench-idempotency bench-neighbours bench-cleanup kills faults thousand mutants \
+  k8s-check pins clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -71,6 +72,9 @@ thousand: venv ## 1,000 deliveries of 100 ids at once over 8 processes, across a
 
 mutants: venv ## breaks each promise in a copy of the code and wants to see a test fail (ARGS="--only lease" for some)
 	@exec $(PY) tests/mutants/run.py $(ARGS)
+
+faults: venv ## strikes every delivery at each of its steps and counts effects
+	@exec $(PY) tests/faults/run.py $(ARGS)
 
 k8s-check: .venv.k8s/.made ## manifests against schemas and our own assertions
 	@exec env -u PYTHONSAFEPATH .venv.k8s/bin/python -m k8s.check $(ARGS)
