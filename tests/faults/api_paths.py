@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from sandbox.vapi import bodies
 from tests.faults.counts import OTHERS
 from tests.faults.house import CALLER, House, Tenant
-from tests.faults.order import Order, ours, replayed, same_but_duplicates
+from tests.faults.order import Order, ours, same_but_duplicates
+from tests.faults.relay import HOST
 from tests.faults.webhook_paths import given, item, tool_calls
-from sandbox.vapi import bodies
 from tests.kills.client import Answer
 
 BUSY = (503, 409)  # 409: the same request is being worked on
@@ -39,14 +40,14 @@ async def assistant(house: House, mark: str) -> Order:
 
 async def tool(house: House, mark: str) -> Order:
     """A tool with its secret."""
-    body = {"url": f"http://127.0.0.1:{house.tool_wire.own_port}/{mark}"}
+    body = {"url": f"http://{HOST}:{house.tool_wire.own_port}/{mark}"}
     return await once_each(house, "PUT", f"/v1/tools/t_{mark.replace('-', '_')}", body, mark, "tools")
 
 
 async def once_each(house: House, method: str, path: str, body: Any, mark: str, what: str) -> Order:
     """Something of a tenant's that is made; the trail has it once."""
     effects = ours(claims__done=1, **{what: 1}, **{f"audit__{AUDITED[what]}": 1})
-    return Order(lambda: ask(house, method, path, house.ours.key, body, mark), effects, passing=BUSY, again=replayed)
+    return Order(lambda: ask(house, method, path, house.ours.key, body, mark), effects, passing=BUSY)
 
 
 AUDITED = {"assistants": "assistant.registered", "tools": "tool.created"}
@@ -81,6 +82,6 @@ async def replay(house: House, body: Any, mark: str, wish: Any, effects: dict[st
 
 async def webhook_id(house: House, tenant: Tenant, call_id: str) -> str:
     """Under which a delivery is listed."""
-    url = f"http://127.0.0.1:{house.port}/v1/webhooks?call_id={call_id}"
+    url = f"http://{HOST}:{house.port}/v1/webhooks?call_id={call_id}"
     (found,) = (await house.http.right("GET", url, key=tenant.key))["items"]
     return str(found["id"])

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -28,10 +29,12 @@ SELECT $1, decode(md5($2 || n), 'hex'), decode(md5('asked'), 'hex'), app.first_i
        'vapi', 'hang', 'done', $2 || n, '{}', app.now() - interval '800 hours'
 FROM generate_series(1, $3::integer) AS n"""
 AT_THE_BOUNDARY = """
-UPDATE processed_webhooks SET received_at = app.now() - interval '719 hours 59 minutes',
-       webhook_id = app.first_id_at(app.now() - interval '719 hours 59 minutes')
+UPDATE processed_webhooks SET received_at = app.now() - interval '719 hours',
+       webhook_id = app.first_id_at(app.now() - interval '719 hours')
 WHERE tenant_id = $1 AND call_id = $2"""
-QUIET = "UPDATE calls SET updated_at = app.now() - interval '1 hour' WHERE tenant_id = $1 AND call_id = $2"
+FIVE_MINUTES_LATER = """
+UPDATE calls SET updated_at = app.now() - interval '1 hour', look_at = NULL WHERE tenant_id = $1 AND call_id = $2 AND reported_at IS NULL"""
+IS_TOLD = "SELECT reported_at IS NOT NULL FROM calls WHERE tenant_id = $1 AND call_id = $2"
 
 Counts = Counter[tuple[str, str]]
 OURS, NEIGHBOUR, OTHERS = "ours", "neighbour", "others"
@@ -56,6 +59,14 @@ class Books:
         connection = await asyncpg.connect(self._url)
         try:
             await connection.execute(statement, *values)
+        finally:
+            await connection.close()
+
+    async def value(self, query: str, *values: object) -> Any:
+        """The one value that a query gives."""
+        connection = await asyncpg.connect(self._url)
+        try:
+            return await connection.fetchval(query, *values)
         finally:
             await connection.close()
 

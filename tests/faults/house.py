@@ -1,4 +1,4 @@
-"""An installation whose wires can be cut: servers, one API process in production settings, a tenant's endpoint, and relays between them."""
+"""An installation whose wires can be cut: servers, one API process in production settings, stand-ins, and relays between them."""
 
 import asyncio
 import base64
@@ -16,10 +16,11 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from sqlalchemy.engine import make_url
+
 from benchmarks.programs import run
 from sandbox.tool import ToolSandbox
 from sandbox.vapi import VapiSandbox
-from sqlalchemy.engine import make_url
 from tests.faults.counts import Books
 from tests.faults.relay import HOST, Relay
 from tests.faults.steps import Steps
@@ -32,6 +33,7 @@ from trunkline.dev.postgres import EmbeddedPostgres
 from trunkline.dev.valkey import EmbeddedValkey
 
 TRUNKLINE = [sys.executable, "-P", "-m", "trunkline.cli"]
+READY_SECONDS = 60.0
 CALLER = "+12135550123"
 
 
@@ -139,6 +141,7 @@ class House:
         for name, repeatable in (("book", True), ("pay", False)):
             url = f"http://{HOST}:{self.tool_wire.own_port}/{slug}/{name}"
             await self.right("PUT", f"/v1/tools/{name}", {"url": url, "repeatable": repeatable}, key)
+        await self.right("PUT", "/v1/vapi", {"api_key": f"{slug}-{uuid.uuid4()}"}, key)
         return Tenant(uuid.UUID(made["id"]), key, urlsplit(assistant["webhook_url"]).path, assistant["auth"]["secret"])
 
     async def right(self, method: str, path: str, body: Any, key: str) -> Any:
@@ -176,8 +179,8 @@ class House:
                 for relay in (self.wire, self.job_wire):
                     await relay.mend()
         self._killed.clear()
-        async with asyncio.timeout(60):
-            while not await self.is_ready():
+        async with asyncio.timeout(READY_SECONDS):
+            while not await self.is_ready():  # noqa: ASYNC110  another process sets no event
                 await asyncio.sleep(0.05)
 
     async def is_ready(self) -> bool:

@@ -1,4 +1,4 @@
-"""Paths of programs that run beside the API: the clean-up while deliveries come."""
+"""Paths of programs that run beside the API: the clean-up while deliveries come, and asking Vapi about silent calls."""
 
 import asyncio
 import json
@@ -6,9 +6,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from tests.faults.counts import AGED, AT_THE_BOUNDARY
-from tests.faults.house import TRUNKLINE, House
-from tests.faults.order import Order, ours
+from sandbox.vapi import bodies
+from tests.faults.counts import AGED, AT_THE_BOUNDARY, FIVE_MINUTES_LATER, IS_TOLD
+from tests.faults.house import HOST, TRUNKLINE, House
+from tests.faults.order import Order, ours, replayed
 from tests.faults.webhook_paths import given, item, post, tool_calls
 from tests.kills.client import Answer, Unreachable
 from tests.kills.installation import CHECKOUT
@@ -37,7 +38,7 @@ async def program(house: House, argv: Sequence[str], **more: str) -> Answer:
 
 
 async def cleanup(house: House, mark: str) -> Order:
-    """Expired keys leave; one that is a minute younger stays, is delivered meanwhile, and is no new text. New texts come too."""
+    """Expired keys leave; one that is an hour younger stays, is delivered meanwhile, and is no new text. New texts come too."""
     old = tool_calls(mark, item("send_sms", {"body": mark}, "call_1"))
     for tenant in (house.ours, house.neighbour):
         await given(house, tenant, old)
@@ -61,7 +62,7 @@ async def cleanup(house: House, mark: str) -> Order:
 async def until_taken(house: House, body: object) -> Answer:
     """A delivery past the relay, repeated while storage is away."""
     for _ in range(200):
-        answer = await post(house, house.ours, body, f"http://127.0.0.1:{house.port}")
+        answer = await post(house, house.ours, body, f"http://{HOST}:{house.port}")
         if answer.taken:
             return answer
         await asyncio.sleep(0.05)
@@ -74,4 +75,23 @@ def nothing_left(_first: Answer, again: Answer) -> str | None:
     return None if found["keys"] == 0 and found["finished"] else f"still found something: {found}"
 
 
-PYTHON = [sys.executable, "-P", "-m"]
+async def late_report(house: House, mark: str) -> Order:
+    """A call that ended and never reported is told by Vapi itself; the report that comes after all is not billed again."""
+    report = bodies.end_of_call_report(mark)
+    await given(house, house.neighbour, report)
+    await given(house, house.ours, bodies.status_update(mark, status="ended"))
+    told = {name: report["message"][name] for name in ("startedAt", "endedAt", "endedReason", "cost", "costBreakdown", "costs")}
+    house.vapi.calls["", mark] = {"id": mark, "status": "ended", **told}
+
+    async def deliver() -> Answer:
+        await house.books.change(FIVE_MINUTES_LATER, house.ours.id, mark)
+        await program(house, ASK_VAPI, TRUNKLINE_ENVIRONMENT="test", TRUNKLINE_VAPI_BASE_URL=f"http://{HOST}:{house.vapi_wire.own_port}")
+        if not await house.books.value(IS_TOLD, house.ours.id, mark):
+            return Answer(503, b"Vapi was not heard", replayed=False)
+        return await post(house, house.ours, report, f"http://{HOST}:{house.port}")
+
+    effects = ours(claims__done=1, usage__calls=1, usage__call_seconds=1, usage__vapi_cost_usd=1)
+    return Order(deliver, effects, steps_of=("job's postgres", "vapi"), again=replayed)
+
+
+ASK_VAPI = [sys.executable, "-P", "-m", "tests.faults.ask_vapi"]

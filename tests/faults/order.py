@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from tests.faults.counts import NEIGHBOUR, OURS
+from tests.faults.counts import OURS
 from tests.faults.house import House
 from tests.kills.client import Answer
 
@@ -15,31 +15,9 @@ AT_TOOL = "at the tool"
 Effects = Mapping[tuple[str, str], int]
 
 
-@dataclass(frozen=True)
-class Order:
-    """`deliver` raises Unreachable where no answer came. `effects` are by (whose, what); all others must not have happened.
-
-    `settled` says whether an answer is the last word; one that is not is followed by another delivery. `again` compares the last word
-    with the answer to one more delivery, and says what is wrong. Where the last word is that nobody knows, `uncertain` are the
-    effects, with those at the tool at most once.
-    """
-
-    deliver: Callable[[], Awaitable[Answer]]
-    effects: Effects
-    uncertain: Effects | None = None
-    settled: Callable[[Answer], bool] = lambda answer: answer.taken
-    again: Callable[[Answer, Answer], str | None] = field(default_factory=lambda: replayed)
-    steps_of: Collection[str] = API_STEPS
-    passing: Collection[int] = (503,)  # statuses that say: send it again
-    many: Collection[str] = ()  # written down at each try, so that their number says nothing
-
-
-Path = Callable[[House, str], Awaitable[Order]]
-
-
-def ours(**counts: int) -> dict[tuple[str, str], int]:
-    """Effects of the tenant that is struck; double underscores stand for blanks: `claims__done`."""
-    return {(OURS, name.replace("__", " ")): count for name, count in counts.items()}
+def taken(answer: Answer) -> bool:
+    """Any 2xx is the last word."""
+    return answer.taken
 
 
 def replayed(first: Answer, again: Answer) -> str | None:
@@ -54,6 +32,33 @@ def same_answer(first: Answer, again: Answer) -> str | None:
     return None if again.body == first.body else f"got another answer: {first.body[:300]!r}, then {again.body[:300]!r}"
 
 
+@dataclass(frozen=True)
+class Order:
+    """`deliver` raises Unreachable where no answer came. `effects` are by (whose, what); all others must not have happened.
+
+    `settled` says whether an answer is the last word; one that is not is followed by another delivery. `again` compares the last word
+    with the answer to one more delivery, and says what is wrong. Where the last word is that nobody knows, `uncertain` are the
+    effects, with those at the tool at most once.
+    """
+
+    deliver: Callable[[], Awaitable[Answer]]
+    effects: Effects
+    uncertain: Effects | None = None
+    settled: Callable[[Answer], bool] = taken
+    again: Callable[[Answer, Answer], str | None] = replayed
+    steps_of: Collection[str] = API_STEPS
+    passing: Collection[int] = (503,)  # statuses that say: send it again
+    many: Collection[str] = ()  # written down at each try, so that their number says nothing
+
+
+Path = Callable[[House, str], Awaitable[Order]]
+
+
+def ours(**counts: int) -> dict[tuple[str, str], int]:
+    """Effects of the tenant that is struck; double underscores stand for blanks: `claims__done`."""
+    return {(OURS, name.replace("__", " ")): count for name, count in counts.items()}
+
+
 def same_but_duplicates(first: Answer, again: Answer) -> str | None:
     """As `same_answer`; how often it was delivered may have become known meanwhile."""
     one, other = (re.sub(rb'"duplicates":\d+', b"", answer.body) for answer in (first, again))
@@ -64,6 +69,3 @@ def has_result(answer: Answer) -> bool:
     """Whether every tool call got its result, or the honest word that nobody knows."""
     entries = answer.json.get("results", [answer.json]) if answer.taken else [{}]
     return all("result" in entry or entry.get("error", "").encode().startswith(UNCERTAIN) for entry in entries)
-
-
-__all__ = ["AT_TOOL", "NEIGHBOUR", "OURS", "UNCERTAIN", "Effects", "Order", "Path", "has_result", "ours", "replayed", "same_answer"]

@@ -26,24 +26,25 @@ from tests.faults.strikes import STRIKES
 from tests.faults.trial import Trial, play
 from tests.kills.client import Http
 
-PATHS: Mapping[str, Path] = {
+PATHS: Mapping[str, Path] = {  # the longest first, so that lanes end together
+    "cleanup": job_paths.cleanup,
+    "late-report": job_paths.late_report,
+    "own-tool": webhook_paths.own_tool,
+    "own-tool-once": webhook_paths.own_tool_once,
+    "replayed-tool-call": api_paths.replayed_tool_call,
+    "replayed-report": api_paths.replayed_report,
+    "new-tenant": api_paths.new_tenant,
+    "assistant": api_paths.assistant,
+    "tool": api_paths.tool,
+    "unknown-type": webhook_paths.unknown_type,
     "send-sms": webhook_paths.send_sms,
     "one-seen-one-new": webhook_paths.one_seen_one_new,
     "same-text": webhook_paths.same_text,
     "function-call": webhook_paths.function_call,
-    "own-tool": webhook_paths.own_tool,
-    "own-tool-once": webhook_paths.own_tool_once,
     "report": webhook_paths.report,
     "status": webhook_paths.status,
     "informational": webhook_paths.informational,
-    "unknown-type": webhook_paths.unknown_type,
     "message": api_paths.message,
-    "new-tenant": api_paths.new_tenant,
-    "assistant": api_paths.assistant,
-    "tool": api_paths.tool,
-    "replayed-report": api_paths.replayed_report,
-    "replayed-tool-call": api_paths.replayed_tool_call,
-    "cleanup": job_paths.cleanup,
 }
 MOST_STEPS = 200
 TRIAL_SECONDS = 150.0
@@ -178,7 +179,9 @@ async def play_path(house: House, result: Result, every: int) -> None:
 def report(result: Result, house: House, say: Say) -> None:
     """A line with the figures, and one for each fault."""
     told = result.told()
-    figures = "  ".join(f"{name} {told[name]}" for name in ("steps", "strikes", "answers_503", "without_answer", "longest_wait_s", "seconds"))
+    figures = "  ".join(
+        f"{name} {told[name]}" for name in ("steps", "strikes", "answers_503", "without_answer", "longest_wait_s", "seconds")
+    )
     say(f"{result.path} / {result.strike}: {'ok' if told['ok'] else 'FAILED'}  {figures}")
     for fault in result.faults[:SHOWN]:
         say(f"  ! {fault}")

@@ -28,7 +28,7 @@ class HttpTalk:
 
 
 class PostgresTalk:
-    """A Sync or a Query begins an exchange, ReadyForQuery ends it. Logging in and preparing a statement do nothing and count for nothing."""
+    """A Sync or a Query begins an exchange, ReadyForQuery ends it. Logging in and preparing a statement are none."""
 
     def __init__(self) -> None:
         self._rest = b""

@@ -14,7 +14,7 @@ from tests.kills.client import Answer, Unreachable
 
 GIVE_UP_SECONDS = 60.0
 PAUSE_SECONDS = 0.05
-LONGEST_LEASE = 10.0  # seconds in which whatever a dead process held must have been settled, in the sight of a client
+LONGEST_LEASE = 30.0  # seconds in which whatever a dead process held has to be settled, also on a busy machine
 
 
 @dataclass

@@ -5,7 +5,8 @@ from typing import Any
 
 from sandbox.vapi import bodies
 from tests.faults.house import CALLER, House, Tenant
-from tests.faults.order import AT_TOOL, Order, has_result, ours
+from tests.faults.order import AT_TOOL, Order, has_result, ours, taken
+from tests.faults.relay import HOST
 from tests.kills.client import Answer
 
 TEXT = {"claims__done": 1, "messages": 1, "arrivals": 1, "usage__tool_calls": 1}
@@ -30,7 +31,7 @@ async def post(house: House, tenant: Tenant, body: Any, base_url: str | None = N
 
 async def given(house: House, tenant: Tenant, body: Any) -> None:
     """A delivery that came before the trial."""
-    answer = await post(house, tenant, body, f"http://127.0.0.1:{house.port}")
+    answer = await post(house, tenant, body, f"http://{HOST}:{house.port}")
     assert answer.taken, answer
 
 
@@ -38,11 +39,6 @@ async def webhook(house: House, body: Any, effects: dict[str, int]) -> Order:
     """A webhook that the neighbour had before."""
     await given(house, house.neighbour, body)
     return Order(lambda: post(house, house.ours, body), ours(**effects), settled=has_result if "toolCallList" in body["message"] else taken)
-
-
-def taken(answer: Answer) -> bool:
-    """Any 2xx is the last word."""
-    return answer.taken
 
 
 async def send_sms(house: House, mark: str) -> Order:
