@@ -1,6 +1,6 @@
 """A mutation: the code broken in one way, and the tests that have to see it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,3 +52,15 @@ def broken_texts(house: Path, chosen: Mutation) -> dict[str, str]:
     for edit in chosen.edits:
         texts[edit.file] = edit.made_in(texts.get(edit.file) or (house / edit.file).read_text("utf-8"))
     return texts
+
+
+def staleness(house: Path, chosen: Mutation) -> Iterator[str]:
+    """Why a mutation does not fit the code, if it does not."""
+    try:
+        broken_texts(house, chosen)
+    except (Stale, OSError) as error:
+        yield str(error)
+    for test in chosen.tests:
+        file, _, name = test.partition("::")
+        if not (house / file).exists() or (name and f"def {name}(" not in (house / file).read_text("utf-8")):
+            yield f"there is no {test}"

@@ -19,7 +19,7 @@ sys.path.insert(0, str(HOUSE))  # commands run with the safe path on, which leav
 
 from tests.mutants.catalogue import MUTATIONS  # noqa: E402  the line above makes it importable
 from tests.mutants.copies import Copy, Outcome  # noqa: E402  the same
-from tests.mutants.mutation import Mutation, Stale, broken_texts  # noqa: E402  the same
+from tests.mutants.mutation import Mutation, staleness  # noqa: E402  the same
 
 MOST_JOBS = 2
 VERDICTS = ("killed", "survived", "broken")
@@ -50,7 +50,7 @@ async def play(chosen: Sequence[Mutation], jobs: int, *, unbroken: bool) -> int:
     if ours := asyncio.current_task():
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ours.cancel)
     began = time.monotonic()
-    if stale := [f"{each.name}: {error}" for each in chosen for error in staleness(each)]:
+    if stale := [f"{each.name}: {error}" for each in chosen for error in staleness(HOUSE, each)]:
         say("\n".join(f"stale      {line}" for line in stale))
         tell(ok=False, killed=0, survived=[], stale=stale)
         return 1
@@ -71,17 +71,6 @@ async def play(chosen: Sequence[Mutation], jobs: int, *, unbroken: bool) -> int:
     seconds = round(time.monotonic() - began, 1)
     tell(ok=ok, killed=len(by_verdict["killed"]), survived=by_verdict["survived"], broken=by_verdict["broken"], seconds=seconds)
     return 0 if ok else 1
-
-
-def staleness(each: Mutation) -> Iterator[str]:
-    """Why a mutation does not fit the code, if it does not."""
-    try:
-        broken_texts(HOUSE, each)
-    except (Stale, OSError) as error:
-        yield str(error)
-    for test in each.tests:
-        if not (HOUSE / test.partition("::")[0]).exists():
-            yield f"there is no {test}"
 
 
 async def work(copy: Copy, queue: Iterator[Mutation], outcomes: dict[str, Outcome]) -> None:

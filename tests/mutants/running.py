@@ -137,12 +137,13 @@ MUTATIONS: tuple[Mutation, ...] = (
         "p_business, p_owner",
         f"{THING}::test_the_window_counts_from_the_first",
     ),
-    mutation(
+    Mutation(
         "tool calls are replayed without the wish",
-        REPLAYS,
-        "if effects != NEW and not dead:",
-        "if False:",
-        "tests/api/test_replay.py::test_a_tool_call_is_done_anew_only_by_explicit_wish",
+        (
+            Edit(REPLAYS, "if effects != NEW and not dead:", "if False:"),
+            Edit(REPLAYS, "        if effects != NEW:\n", "        if False:\n"),
+        ),
+        ("tests/api/test_replay.py::test_a_tool_call_is_done_anew_only_by_explicit_wish",),
     ),
     mutation(
         "what is in flight is replayed",
