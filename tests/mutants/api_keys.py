@@ -28,6 +28,13 @@ MUTATIONS: tuple[Mutation, ...] = (
         f"{KEYS}::test_a_key_belongs_to_its_address",
     ),
     mutation(
+        "every key is the operator's",
+        "api/once.py",
+        "tenant=caller.tenant.id if caller else OPERATOR,",
+        "tenant=OPERATOR,",
+        f"{KEYS}::test_two_tenants_with_one_key_are_two",
+    ),
+    mutation(
         "tenants share the locks of their keys",
         "webhooks/kept_answers.py",
         "parts = (request.tenant.bytes, request.key)",
