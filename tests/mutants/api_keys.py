@@ -46,6 +46,6 @@ MUTATIONS: tuple[Mutation, ...] = (
         "webhooks/kept_answers.py",
         '    if taken == "mine":\n        return\n',
         "    if taken:\n        return\n",
-        f"{FLIGHT}::test_a_twin_in_flight_is_409_and_another_body_422_at_once",
+        f"{FLIGHT}::test_twins_at_once_have_one_effect_and_one_answer",
     ),
 )

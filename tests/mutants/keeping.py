@@ -31,10 +31,10 @@ MUTATIONS: tuple[Mutation, ...] = (
         f"{BOUNDARY}::test_a_run_that_lives_stays_whatever_its_age",
     ),
     mutation(
-        "every tenant keeps its keys as long as the first",
+        "every tenant keeps its keys as long as the shortest",
         FORGET,
-        "INTO v_cutoff FROM control.tenants AS t WHERE t.id = p_tenant;",
-        "INTO v_cutoff FROM control.tenants AS t ORDER BY t.id LIMIT 1;",
+        "(SELECT t.keys_hours FROM control.tenants AS t WHERE t.id = p_tenant)",
+        "(SELECT min(t.keys_hours) FROM control.tenants AS t)",
         f"{BOUNDARY}::test_each_tenant_by_its_own_retention",
     ),
     mutation(
