@@ -72,7 +72,7 @@ async def wire(settings: Settings) -> Wiring:
     async def keep(tenant: Snapshot, webhook_id: UUID, body: bytes) -> None:
         await bodies.keep(database, tenant.id, webhook_id, tenant.bodies_days, body)
 
-    tools = ToolWork(claims, OwnTools(Runs(database), tool_http), wake, duplicates)
+    tools = ToolWork(claims, OwnTools(Runs(database), tool_http, claims), wake, duplicates)
     return Wiring(
         settings=settings,
         keyring=keyring,

@@ -56,19 +56,23 @@ class GoOn:
     after: float
 
 
-def standing_duties(database: Database, redis: Redis, late_calls: LateCalls) -> tuple[Duty, ...]:
+def standing_duties(database: Database, redis: Redis) -> tuple[Duty, ...]:
     """The duties of every worker."""
     return (
         Duty("fold_duplicates", 60, lambda: fold_duplicates(database, redis)),
-        Duty("reconcile_calls", 60, late_calls.reconcile),
         Duty("release_holds", 10, lambda: release_holds(database)),
         Duty("repair_schedule", 30, lambda: repair_schedule(database)),
     )
 
 
-def long_duties(database: Database) -> tuple[Duty, ...]:
-    """The duties that take seconds: on a roster of their own, so that no short one waits for them."""
-    return (Duty("clean_up", 3_600, lambda: clean_up_for_a_while(database)),)
+def long_duties(database: Database, late_calls: LateCalls) -> tuple[Duty, ...]:
+    """The duties that take seconds: each on a roster of its own, so that no other one waits for it."""
+    return (Duty("clean_up", 3_600, lambda: clean_up_for_a_while(database)), Duty("reconcile_calls", 60, lambda: reconcile(late_calls)))
+
+
+async def reconcile(late_calls: LateCalls) -> int:
+    """Ask Vapi about calls whose report never came; gives how often it told something."""
+    return await late_calls.reconcile()
 
 
 async def clean_up_for_a_while(database: Database) -> GoOn | None:

@@ -6,7 +6,7 @@ finishes the calls under way and records them.
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID, uuid4
@@ -30,7 +30,7 @@ from runtime.settings import Settings
 from tenants.senders import SenderBook
 from tenants.snapshot import TenantBook
 from tenants.vapi_accounts import VapiKeys
-from trunkline.duties import DutyRoster, long_duties, standing_duties, wait_for
+from trunkline.duties import Duty, DutyRoster, long_duties, standing_duties, wait_for
 from trunkline.worker_health import serving_health
 from webhooks.late_calls import LateCalls
 from webhooks.vapi_client import VapiClient
@@ -53,8 +53,7 @@ class Worker:
     redis: Redis
     dispatcher: Dispatcher
     reconciler: Reconciler
-    roster: DutyRoster
-    long_roster: DutyRoster
+    rosters: tuple[DutyRoster, ...]
     listener: WakeListener
 
 
@@ -114,10 +113,14 @@ def assembled(settings: Settings, database: Database, redis: Redis, pacer: Pacer
         redis=redis,
         dispatcher=dispatcher,
         reconciler=Reconciler(database, twilio, SenderBook(database, keyring), tenants, Rules()),
-        roster=DutyRoster(database, worker, standing_duties(database, redis, late_calls)),
-        long_roster=DutyRoster(database, worker, long_duties(database)),
+        rosters=rosters_of(database, worker, standing_duties(database, redis), *((duty,) for duty in long_duties(database, late_calls))),
         listener=WakeListener(redis, dispatcher.woken),
     )
+
+
+def rosters_of(database: Database, worker: UUID, *groups: Sequence[Duty]) -> tuple[DutyRoster, ...]:
+    """A roster for each group of duties."""
+    return tuple(DutyRoster(database, worker, duties) for duties in groups)
 
 
 async def database_once_there(settings: Settings, stopping: asyncio.Event) -> Database | None:
@@ -142,8 +145,7 @@ async def run_until_stopped(worker: Worker, stopping: asyncio.Event) -> None:
     loops: dict[str, Loop] = {
         "dispatcher": worker.dispatcher.run,
         "reconciler": worker.reconciler.run,
-        "duties": worker.roster.run,
-        "long duties": worker.long_roster.run,
+        **{f"duties {number}": roster.run for number, roster in enumerate(worker.rosters)},
     }
     tasks = [asyncio.create_task(kept_running(name, loop, stopping)) for name, loop in loops.items()]
     await stopping.wait()

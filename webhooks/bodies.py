@@ -17,7 +17,7 @@ from webhooks.persistence import persistently
 from webhooks.secrets_in_bodies import redacted_document
 
 LARGEST = 8 * 1024 * 1024  # bytes of redacted JSON: more than any body that is let in
-SMALL = 64 * 1024  # bytes: takes less time than it takes to hand over to a thread
+SMALL = 2 * 1024  # bytes: takes less time than it takes to hand over to a thread
 LEVEL = 6
 LAST_MILLISECOND = 253_402_300_799_000  # of the year 9999; somebody may ask for an id that is none of ours
 

@@ -6,15 +6,21 @@ differently the second time (DNS rebinding) nor an address that stands in the UR
 
 import asyncio
 import socket
+from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from runtime.addresses import AllowedHosts, literal
+from runtime.shares import Shares
 
 RESOLVER_THREADS = 32  # of their own: a tenant's name server that does not answer must not hold those that others work with
+TENANT_LOOK_UPS = 4
+Found = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
+looking_for: ContextVar[Hashable] = ContextVar("looking_for", default=None)  # the tenant whose tool is called
 CONNECTIONS = 1024  # per host there is no limit here: tenants share hosts, so each has a limit of its own (tool_http.py)
 
 
@@ -27,6 +33,8 @@ class SystemResolver(AbstractResolver):
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(RESOLVER_THREADS, "resolve")
+        self._by_tenant = Shares(TENANT_LOOK_UPS)
+        self._looking: set[asyncio.Task[list[Found]]] = set()
 
     async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
         """The addresses of a name.
@@ -34,13 +42,32 @@ class SystemResolver(AbstractResolver):
         Raises:
             OSError: there are none.
         """
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._threads, socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
+        task = asyncio.create_task(self._look_up(host, port, family))
+        self._looking.add(task)
+        task.add_done_callback(self._looked_up)
+        found = await asyncio.shield(task)  # whoever waited may go away; the thread, and the place, are busy until it answers
         return [result(host, str(address[0]), port, each) for each, _, _, _, address in found]
+
+    async def _look_up(self, host: str, port: int, family: socket.AddressFamily) -> list[Found]:
+        """In a thread, of which one tenant holds few: a name server of its that does not answer stops nobody else's tools."""
+        async with self._by_tenant.of(looking_for.get()):
+            loop = asyncio.get_running_loop()
+            found: list[Found] = await loop.run_in_executor(self._threads, look_up, host, port, family)
+            return found
+
+    def _looked_up(self, task: "asyncio.Task[list[Found]]") -> None:
+        self._looking.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waits has it
 
     async def close(self) -> None:
         """Start no further look-up."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def look_up(host: str, port: int, family: socket.AddressFamily) -> list[Found]:
+    """The addresses of a name, as the system tells them."""
+    return list(socket.getaddrinfo(host, port, family, socket.SOCK_STREAM))
 
 
 def result(host: str, address: str, port: int, family: socket.AddressFamily) -> ResolveResult:
@@ -102,9 +129,11 @@ def guarded_session(guard: Guard) -> aiohttp.ClientSession:
         force_close=True,
         limit=CONNECTIONS,
     )
-    return aiohttp.ClientSession(
+    session = aiohttp.ClientSession(
         connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, auto_decompress=False, trace_configs=[watch_writing()]
     )
+    session._retry_connection = False  # noqa: SLF001  else aiohttp sends GET, PUT and DELETE again by itself when a connection breaks
+    return session
 
 
 def watch_writing() -> aiohttp.TraceConfig:

@@ -21,14 +21,16 @@ from tenants.assistants import owners_of
 from tenants.snapshot import Snapshot, TenantBook
 from webhooks import answers, keys, records
 from webhooks.asked import asked_by
+from webhooks.bodies import body_of
 from webhooks.calls import CallFacts, report_facts, status_facts
-from webhooks.claims import Claims, Effect
+from webhooks.claims import Claims
 from webhooks.credentials import authenticates, presented_secrets
-from webhooks.dead_letters import DeadLetters
+from webhooks.dead_letters import DeadLetters, settle
 from webhooks.duplicates import DuplicateCounter
-from webhooks.envelope import Webhook, id_in, present, read
+from webhooks.envelope import Webhook, read
+from webhooks.information import information
 from webhooks.kinds import is_known
-from webhooks.modes import mode_of
+from webhooks.modes import OFF, mode_of
 from webhooks.tool_work import Longer, ToolWork
 
 RECORD_SECONDS = 2.0  # a caller is waiting
@@ -104,7 +106,8 @@ class Ingest:
                 raise
             await self._dead.bury(tenant, webhook, error)
             return Answer(NOTHING)
-        if answer.key is not None and (tenant.capture == KEEP_ALL or not is_known(webhook.type)):
+        keeps = tenant.capture == KEEP_ALL or not is_known(webhook.type)
+        if keeps and answer.key is not None and mode_of(tenant) != OFF:  # off leaves no record that a body could belong to
             await self._keep_body(tenant, answer, body)
         return answer
 
@@ -115,6 +118,8 @@ class Ingest:
             if first is None:
                 async with self._database.tenant_scope(tenant.id) as connection:
                     first = await records.webhook_of_key(connection, tenant.id, answer.key or b"")
+                    if first is not None and await body_of(connection, tenant.id, first) is not None:
+                        return
         except Exception as error:
             if passing_condition(error) is None:
                 raise
@@ -179,6 +184,8 @@ class Ingest:
     async def _information(self, tenant: Snapshot, webhook: Webhook) -> Answer:
         effect = information(webhook, NOTHING.decode())
         (claimed,) = await self._tools.accept(tenant, [effect], mode_of(tenant))
+        if claimed.outcome == "unfinished":
+            await settle(self._database, tenant.id, bytes.fromhex(effect.key))
         recorded = effect.webhook_id if claimed.outcome == "new" else None
         return Answer(NOTHING, replayed=claimed.outcome == "replay", key=bytes.fromhex(effect.key), recorded=recorded)
 
@@ -199,29 +206,6 @@ ANSWERED = {"tool-calls", "function-call", "assistant-request", "voice-request"}
 def facts_fingerprint(facts: CallFacts) -> bytes:
     """What a message says of a call."""
     return keys.digest(*(None if part is None else str(part) for part in astuple(facts)))
-
-
-def information(webhook: Webhook, answer: str) -> Effect:
-    """A message that is recorded once."""
-    timestamp = bytes(webhook.message.timestamp) if present(webhook.message.timestamp) else None
-    own, subject = keys.own_fields(webhook.body), subject_of(webhook)
-    key = keys.information_key(webhook.type, subject, timestamp, own if subject else keys.digest(keys.stable(webhook.body)))
-    return Effect(
-        webhook_id=uuid7(),
-        place=0,
-        source="vapi",
-        type=webhook.type,
-        call_id=webhook.call_id,
-        assistant_id=webhook.assistant_id,
-        key=key.hex(),
-        fingerprint=own.hex(),
-        answer=answer,
-    )
-
-
-def subject_of(webhook: Webhook) -> str | None:
-    """What an informational message is about: its call, else its chat or session; None: only the same bytes are the same."""
-    return webhook.call_id or id_in(webhook.message.chat) or id_in(webhook.message.session)
 
 
 def assistant_for(tenant: Snapshot) -> dict[str, str]:

@@ -28,12 +28,16 @@ COMMON_FIELDS = {
     "assistantOverrides",
     "presignedUrlsExpiresAt",
 }
-# what a signed address carries besides its place, by who signs: AWS, Google, CloudFront, Azure; each delivery is signed anew
-SIGNATURES = re.compile(
-    rb"(?<=[?&])(?:X-(?:Amz|Goog)-[A-Za-z-]+|x-id|AWSAccessKeyId|GoogleAccessId|Signature|Expires|Key-Pair-Id|Policy|sig|se|st|sp|sv|sr|ske|skt)"
-    rb"=[^&\"\\\s#]*&?"
+QUERY = re.compile(rb'\?[^"\\\s#?]*=[^"\\\s#?]*')
+# by who signs an address: what every signature of theirs has, and all the parameters that are signed anew with each delivery
+SIGNERS = (
+    ((b"X-Amz-Signature=",), re.compile(rb"(?<=[?&])(?:X-Amz-[A-Za-z-]+|x-id)=[^&]*&?")),
+    ((b"X-Goog-Signature=",), re.compile(rb"(?<=[?&])X-Goog-[A-Za-z-]+=[^&]*&?")),
+    ((b"Signature=", b"Key-Pair-Id="), re.compile(rb"(?<=[?&])(?:Signature|Expires|Key-Pair-Id|Policy)=[^&]*&?")),
+    ((b"Signature=", b"Expires=", b"AccessId="), re.compile(rb"(?<=[?&])(?:Signature|Expires|GoogleAccessId)=[^&]*&?")),
+    ((b"Signature=", b"Expires=", b"AWSAccessKeyId="), re.compile(rb"(?<=[?&])(?:Signature|Expires|AWSAccessKeyId)=[^&]*&?")),
+    ((b"sig=", b"sv=", b"se="), re.compile(rb"(?<=[?&])(?:sig|se|st|sp|sv|sr|spr|ske|skt|sks|skv|skoid|sktid)=[^&]*&?")),
 )
-SIGNABLE = b"://"
 FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -54,7 +58,16 @@ def canonical(value: Any) -> bytes:
 
 def stable(raw: bytes) -> bytes:
     """JSON without the signatures of the addresses in it: what is signed anew for each delivery makes no difference."""
-    return SIGNATURES.sub(b"", raw) if SIGNABLE in raw else raw
+    return QUERY.sub(unsigned, raw) if b"://" in raw and b"=" in raw else raw
+
+
+def unsigned(query: "re.Match[bytes]") -> bytes:
+    """The query of an address without its signature; one that nobody signed stays as it is."""
+    found = query[0]
+    for marks, parameters in SIGNERS:
+        if all(mark in found for mark in marks):
+            return parameters.sub(b"", found).rstrip(b"?&")
+    return found
 
 
 def tool_call_key(call_id: str | None, tool_call_id: str | None, name: str, arguments: bytes, body: bytes) -> bytes:

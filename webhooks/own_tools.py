@@ -5,12 +5,13 @@ from collections.abc import Iterable
 import msgspec
 
 from runtime import clock
+from runtime.ids import uuid7
 from tenants.snapshot import Snapshot, ToolView
 from webhooks import answers, keys
 from webhooks.asked import Asked, storable
-from webhooks.claims import Claimed
+from webhooks.claims import Claimed, Claims, Effect
 from webhooks.modes import ENFORCE, OFF, Mode
-from webhooks.runs import TWIN_SECONDS, Ended, Ran, RunEffect, Runs, Turn, Wanted, attempted
+from webhooks.runs import TWIN_SECONDS, Ended, Ran, RunEffect, Runs, Turn, Wanted, Work, attempted
 from webhooks.tool_answer import ToolOutcome
 from webhooks.tool_http import ToolHttp
 from webhooks.tool_request import ToolRequest
@@ -23,9 +24,10 @@ METER = "tool_calls"
 class OwnTools:
     """Asks the tenants' servers."""
 
-    def __init__(self, runs: Runs, http: ToolHttp) -> None:
+    def __init__(self, runs: Runs, http: ToolHttp, claims: Claims) -> None:
         self._runs = runs
         self._http = http
+        self._claims = claims
 
     @staticmethod
     def longest(tenant: Snapshot, names: Iterable[str]) -> float:
@@ -44,16 +46,27 @@ class OwnTools:
         async def work(turn: Turn) -> Ended:
             return ended(asked, await self._http.run(tool, request_of(tenant, asked, turn), deadline), repeatable=tool.repeatable)
 
-        unchecked = Turn(1, clock.now(), doubtful=False)
         if mode == OFF:
-            return Claimed("unchecked", (await attempted(work, unchecked)).answer, None)
-        ran = await self._runs.once(tenant.id, wanted(tool, asked), work, lambda answer: same_again(asked, answer))
+            return Claimed("unchecked", await self._unchecked(tenant, asked, work), None)
+        run = wanted(tool, asked, business_of(tool, asked) if mode == ENFORCE else None)
+        ran = await self._runs.once(tenant.id, run, work, lambda answer: same_again(asked, answer))
         if mode != ENFORCE and ran.outcome in ("replay", "conflict"):
-            return Claimed("repeated", (await attempted(work, unchecked)).answer, None)
+            return Claimed("repeated", await self._unchecked(tenant, asked, work), None)
         return claimed(ran)
 
+    async def _unchecked(self, tenant: Snapshot, asked: Asked, work: Work) -> str:
+        """Ask without a record of the key; what was done is on the bill all the same."""
+        ended = await attempted(work, Turn(1, clock.now(), doubtful=False))
+        if ended.state == "done" and ended.meter:
+            key = asked.key.hex()
+            line = Effect(
+                webhook_id=uuid7(), place=0, source="vapi", type=asked.type, key=key, fingerprint=key, answer="{}", meter=ended.meter
+            )
+            await self._claims.accept(tenant.id, [line], OFF)
+        return ended.answer
 
-def wanted(tool: ToolView, asked: Asked) -> Wanted:
+
+def wanted(tool: ToolView, asked: Asked, business: bytes | None) -> Wanted:
     """The run to claim."""
     effect = RunEffect(
         webhook_id=asked.webhook_id,
@@ -71,15 +84,15 @@ def wanted(tool: ToolView, asked: Asked) -> Wanted:
         caller=storable(asked.caller) if asked.caller else None,
         replay_of=asked.replay_of,
     )
-    return Wanted(effect, tool.repeatable, business_of(tool, asked), tool.business_seconds)
+    return Wanted(effect, tool.repeatable, business, tool.business_seconds)
 
 
 def business_of(tool: ToolView, asked: Asked) -> bytes | None:
-    """What the tool's own arguments name, under whatever id; None where one of them is missing, or a replay is wished for."""
-    given = asked.tool.arguments or {}
-    if not tool.business_arguments or asked.replay_of is not None or any(name not in given for name in tool.business_arguments):
+    """What the tool's arguments name within the call, under whatever id; None where one is missing, or a replay is wished for."""
+    given, named = asked.tool.arguments or {}, tool.business_arguments
+    if not named or asked.call_id is None or asked.replay_of is not None or any(name not in given for name in named):
         return None
-    return keys.business_key(tool.name, *(keys.stable(keys.canonical(given[name])) for name in tool.business_arguments))
+    return keys.business_key(asked.call_id, tool.name, *(keys.stable(keys.canonical(given[name])) for name in tool.business_arguments))
 
 
 def request_of(tenant: Snapshot, asked: Asked, turn: Turn) -> ToolRequest:

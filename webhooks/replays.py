@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runtime.database import Database
@@ -20,8 +19,9 @@ from tenants.snapshot import Snapshot
 from webhooks import keys, records
 from webhooks.asked import Asked
 from webhooks.bodies import body_of
-from webhooks.calls import CallFacts, report_facts
+from webhooks.calls import CallFacts, report_facts, status_facts
 from webhooks.claims import Claims
+from webhooks.dead_letters import settle
 from webhooks.ingest import facts_fingerprint
 from webhooks.modes import ENFORCE
 from webhooks.tool_calls import ToolCall
@@ -31,7 +31,6 @@ TOOLS = ("tool-calls", "function-call")
 FACTS = msgspec.json.Decoder(CallFacts)
 REPORT, STATUS = "end-of-call-report", "status-update"
 NEW = "new"
-SETTLED = text("UPDATE processed_webhooks SET state = 'done', reason = NULL WHERE tenant_id = :tenant AND key = :key AND state = 'dead'")
 
 Rows = Sequence[dict[str, Any]]
 
@@ -61,14 +60,13 @@ class Replays:
             raise NotFound("webhook")
         if any(row["state"] == records.IN_FLIGHT for row in rows):
             raise Conflict("This webhook is still being handled; wait until it has ended.")
-        again = wish or str(uuid7())
         if rows[0]["type"] in TOOLS:
-            return await self._tool_calls(tenant, rows, effects, actor, again)
+            return await self._tool_calls(tenant, rows, effects, actor, wish)
         await self._note(tenant, webhook_id, actor, webhook_id)
         await self._own_key(tenant, rows[0], kept)
         return webhook_id
 
-    async def _tool_calls(self, tenant: Snapshot, rows: Rows, effects: str | None, actor: str, again: str) -> UUID:
+    async def _tool_calls(self, tenant: Snapshot, rows: Rows, effects: str | None, actor: str, wish: str | None) -> UUID:
         if tenant.status != "active":
             raise Forbidden("This tenant is suspended; nothing is done until the operator resumes it.")
         original: UUID = rows[0]["webhook_id"]
@@ -79,16 +77,15 @@ class Replays:
             )
         if effects != NEW:
             await self._note(tenant, original, actor, original)
-            await self._tools.do(tenant, [as_it_was(row) for row in dead], ENFORCE, unhurried)
+            done = await self._tools.do(tenant, [as_it_was(row) for row in dead], ENFORCE, unhurried)
+            if all(each.outcome == "unfinished" for each in done):
+                raise Conflict("The tool that this call asks for is not there any more, so it could not be run.")
             return original
-        fresh = uuid7()
-        asked = [anew(row, fresh, again) for row in rows]
+        fresh = uuid7() if wish is None else wished_id(original, wish)
         await self._note(tenant, original, actor, fresh)
-        claimed = await self._tools.do(tenant, asked, ENFORCE, unhurried)
-        if any(each.outcome == "new" for each in claimed):
-            return fresh
-        async with self._database.tenant_scope(tenant.id) as connection:  # this wish was granted before, or nothing of it could be stored
-            return await records.webhook_of_key(connection, tenant.id, asked[0].key) or original
+        await self._tools.do(tenant, [anew(row, fresh) for row in rows], ENFORCE, unhurried)
+        async with self._database.tenant_scope(tenant.id) as connection:
+            return fresh if await records.effects_of(connection, tenant.id, fresh) else original  # nothing of it could be stored
 
     async def _own_key(self, tenant: Snapshot, row: dict[str, Any], kept: bytes | None) -> None:
         """What a report or a status says fills gaps again; what only informs was recorded, and that is all there is to it."""
@@ -99,8 +96,7 @@ class Replays:
                 final=row["type"] == REPORT, again=True,
             )  # fmt: skip  # what it is, then how it is taken
         elif row["state"] == records.DEAD:
-            async with self._database.tenant_scope(tenant.id) as connection:
-                await connection.execute(SETTLED, {"tenant": tenant.id, "key": row["key"]})
+            await settle(self._database, tenant.id, row["key"])
 
     async def _note(self, tenant: Snapshot, original: UUID, actor: str, result: UUID) -> None:
         """Written down before it is done."""
@@ -117,9 +113,9 @@ def facts_of(row: dict[str, Any], kept: bytes | None) -> CallFacts:
     """
     if row["arguments"]:
         return FACTS.decode(row["arguments"])
-    if kept is None or row["type"] != REPORT:
+    if kept is None:
         raise Conflict("Nothing was kept that this webhook could be handled from again.")
-    return report_facts(kept)
+    return report_facts(kept) if row["type"] == REPORT else status_facts(kept)
 
 
 def as_it_was(row: dict[str, Any]) -> Asked:
@@ -139,9 +135,15 @@ def as_it_was(row: dict[str, Any]) -> Asked:
     )
 
 
-def anew(row: dict[str, Any], fresh: UUID, again: str) -> Asked:
+def anew(row: dict[str, Any], fresh: UUID) -> Asked:
     """A stored tool call as a new one, linked to the old."""
-    return replace(as_it_was(row), webhook_id=fresh, key=keys.replay_key(row["key"], again), replay_of=row["webhook_id"])
+    return replace(as_it_was(row), webhook_id=fresh, key=keys.replay_key(row["key"], str(fresh)), replay_of=row["webhook_id"])
+
+
+def wished_id(original: UUID, wish: str) -> UUID:
+    """The id of what a wish made: the same for the same wish, whoever sends it how often; a UUIDv7 of the original's moment."""
+    tail = int.from_bytes(keys.digest("wish", original.bytes, wish)) & ((1 << 74) - 1)
+    return UUID(int=(original.int >> 80) << 80 | 0x7 << 76 | (tail >> 62) << 64 | 0x2 << 62 | tail & ((1 << 62) - 1))
 
 
 def unhurried(_seconds: float) -> None:

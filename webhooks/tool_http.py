@@ -23,7 +23,7 @@ from runtime.version import VERSION
 from tenants.http_tools import COLUMN
 from tenants.snapshot import ToolView
 from webhooks.breaker import Breaker
-from webhooks.guarded_connections import AddressRefused, Guard, guarded_session
+from webhooks.guarded_connections import AddressRefused, Guard, guarded_session, looking_for
 from webhooks.tool_answer import Reply, ToolOutcome, doubtful, misled, not_reached
 from webhooks.tool_attempts import LEAST_SECONDS, Attempt, healthy, judged, may_follow, pause_after, retry_after_of, settled
 from webhooks.tool_request import ToolRequest, body_of, headers_of, query_of
@@ -141,6 +141,7 @@ class ToolHttp:
     async def _attempt(self, exchange: Exchange, seconds: float) -> Attempt:
         """One attempt, redirects included, of at most so many seconds."""
         tenant, host = exchange.call.tenant, urlsplit(exchange.tool.url).netloc
+        looking_for.set(tenant)
         try:
             async with asyncio.timeout(seconds), self._by_host.of((tenant, host)), self._by_tenant.of(tenant):
                 return await self._follow(exchange)

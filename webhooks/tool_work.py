@@ -137,6 +137,8 @@ def prepared_for(tenant: Snapshot, asked: Asked) -> Prepared:
 
 def answered(asked: Asked, claimed: Claimed) -> Claimed:
     """What became of it, with the words for an id that was used for something else."""
+    if claimed.outcome == "unfinished":
+        return Claimed(claimed.outcome, asked.said(error=answers.NOT_NOW), None)
     if claimed.outcome == "conflict" or claimed.answer is None:
         return Claimed(claimed.outcome, asked.said(error=answers.CONFLICT), None)
     return claimed

@@ -24,6 +24,7 @@ from runtime.ids import uuid7
 from runtime.refusals import Conflict, Forbidden, Invalid, Refusal, Unavailable, Unprocessable
 from tenants.snapshot import Snapshot
 from webhooks.claims import Claimed, Effect
+from webhooks.modes import mode_of
 
 OPERATION = "POST /v1/messages"
 OPTED_OUT = {"error": "opted_out"}
@@ -72,12 +73,12 @@ class MessageRoutes(Controller):
         except Refusal:
             # what was accepted stays so, though it would be refused by now: its time has come, its tenant is suspended
             effect = effect_of(key, fingerprint, None)
-            (claimed,) = await wiring.claims.accept(caller.tenant.id, [effect])
+            (claimed,) = await wiring.claims.accept(caller.tenant.id, [effect], mode_of(caller.tenant))
             if claimed.outcome == "absent":
                 raise
         else:
-            (claimed,) = await wiring.claims.accept(caller.tenant.id, [effect])
-        if claimed.outcome == "new" and claimed.message_id is not None and effect.message is not None:
+            (claimed,) = await wiring.claims.accept(caller.tenant.id, [effect], mode_of(caller.tenant))
+        if claimed.outcome not in ("replay", "conflict") and claimed.message_id is not None and effect.message is not None:
             caller.tenant.note_accepted(effect.message)
             wiring.wake.publish()
         return answer_to(claimed)

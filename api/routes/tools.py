@@ -59,7 +59,7 @@ class ToolBody(Body):
     description: Description = ""
     repeatable: Annotated[
         bool, Meta(description="The endpoint honours Idempotency-Key, so that a call whose answer was lost may be sent again.")
-    ] = True
+    ] = False
     business_key: BusinessKey | None = None
 
 

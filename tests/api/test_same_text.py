@@ -134,3 +134,11 @@ async def test_without_a_call_nothing_is_taken_for_the_same(tenant: Tenant, effe
     for tool_call_id in ("tool-1", "tool-2"):
         await tenant.webhook(tool_message([tool_item("send_sms", SMS, tool_call_id)], None))
     assert await effects.count(tenant, "messages") == 2
+
+
+async def test_a_text_that_twilio_put_off_is_still_the_same(tenant: Tenant, effects: Effects) -> None:
+    """Twilio said "not now": the text waits for another moment than the one it was accepted at."""
+    await said(tenant, "tool-1")
+    await effects.owner.execute("UPDATE messages SET attempt = 1, due_at = due_at + interval '40 seconds' WHERE tenant_id = $1", tenant.id)
+    assert await said(tenant, "tool-2") == SAME_TEXT
+    assert await effects.count(tenant, "messages") == 1

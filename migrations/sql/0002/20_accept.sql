@@ -33,7 +33,8 @@ BEGIN
       SELECT m.id FROM messages AS m
       WHERE m.tenant_id = p_tenant AND m.call_id = x.call_id AND m.recipient = x.recipient AND m.body = x.body 
         AND m.created_at > v_now - make_interval(secs => x.same_within)
-        AND m.due_at = coalesce(x.due_at, m.created_at) AND m.status NOT IN ('failed', 'undelivered', 'canceled')
+        AND (m.due_at = coalesce(x.due_at, m.created_at) OR (x.due_at IS NULL AND m.attempt > 0))  -- Twilio may have put it off
+        AND m.status NOT IN ('failed', 'undelivered', 'canceled')
       LIMIT 1) AS d ON x.duplicate_answer IS NOT NULL
     WHERE x.store
   ), claimed AS (

@@ -87,7 +87,8 @@ BEGIN
     RETURN QUERY SELECT CASE s.verdict WHEN 'same' THEN 'same' ELSE 'run' END, s.answer, p.attempt, p.received_at, p.attempt > 1;
   ELSIF p.state = 'in_flight' AND p.lease_until > v_now THEN
     RETURN QUERY SELECT 'wait'::text, NULL::text, 0, NULL::timestamptz, false;
-  ELSIF ((p.state = 'in_flight' OR p.doubtful) AND NOT p_repeatable) OR (p.state = 'dead' AND s.verdict = 'doubtful') THEN
+  ELSIF s.verdict IS DISTINCT FROM 'same'
+    AND (((p.state = 'in_flight' OR p.doubtful) AND NOT p_repeatable) OR (p.state = 'dead' AND s.verdict = 'doubtful')) THEN
     UPDATE processed_webhooks AS w SET state = 'failed', answer = v_doubt, doubtful = true, owner = NULL, lease_until = NULL
     WHERE w.tenant_id = p_tenant AND w.key = v_key AND (w.state = 'dead' OR (w.state = 'in_flight' AND w.lease_until <= v_now));
     RETURN QUERY SELECT CASE WHEN FOUND THEN 'replay' ELSE 'absent' END, v_doubt, 0, NULL::timestamptz, false;
@@ -115,17 +116,19 @@ BEGIN
 END $$;
 
 -- Finish a run with its answer and its line of the ledger, in one transaction: done, failed (for good) or dead (may be run again,
--- with a reason; doubtful where it may have been acted on). False: the lease was lost; nothing is overwritten.
+-- with a reason; doubtful where it may have been acted on). False: the lease was lost; nothing is overwritten. Safe to repeat: the fence
+-- stays on the row, so that a second try knows its own end again.
 CREATE FUNCTION app.finish_run_v1(
   p_tenant uuid, p_key bytea, p_owner uuid, p_attempt integer, p_state text, p_answer text, p_meter text, p_reason text,
   p_doubtful boolean
 ) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM set_config('app.tenant_id', p_tenant::text, true);
-  UPDATE processed_webhooks SET state = p_state, answer = p_answer, reason = p_reason, doubtful = p_doubtful, owner = NULL, lease_until = NULL
+  UPDATE processed_webhooks SET state = p_state, answer = p_answer, reason = p_reason, doubtful = p_doubtful, lease_until = NULL
   WHERE tenant_id = p_tenant AND key = p_key AND state = 'in_flight' AND owner = p_owner AND attempt = p_attempt;
   IF NOT FOUND THEN
-    RETURN false;
+    RETURN EXISTS (SELECT 1 FROM processed_webhooks AS w
+                   WHERE w.tenant_id = p_tenant AND w.key = p_key AND w.state = p_state AND w.owner = p_owner AND w.attempt = p_attempt);
   END IF;
   IF p_meter IS NOT NULL AND p_state = 'done' THEN
     INSERT INTO usage_events (tenant_id, meter, source_id, quantity, occurred_at)
