@@ -144,6 +144,8 @@ async def test_the_same_thing_under_another_id_is_done_once_and_says_the_same(
     another = entry(await tenant.tool("book", {**SLOT, "date": "2026-12-02"}, tool_call_id="tool-3"))
     assert "result" in another
     assert len(await effects_at(server)) == 2
+    assert "result" in entry(await tenant.tool("book", SLOT, call_id="call-2", tool_call_id="tool-4"))
+    assert len(await effects_at(server)) == 3  # another caller's booking is another booking
 
 
 async def test_the_same_thing_at_once_under_many_ids_is_done_once(tenant: Tenant, second: Process, server: ToolSandbox) -> None:
@@ -170,10 +172,11 @@ async def test_an_answer_that_is_lost_is_asked_for_again_and_done_once(tenant: T
     assert effect["deliveries"] == 2
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "GET", "DELETE"])
 async def test_what_may_not_be_repeated_is_not_and_says_that_it_is_not_certain(
-    tenant: Tenant, server: ToolSandbox, effects: Effects
+    tenant: Tenant, server: ToolSandbox, effects: Effects, method: str
 ) -> None:
-    await has_tool(tenant, server, repeatable=False)
+    await has_tool(tenant, server, repeatable=False, method=method)
     await arm(server, action="reset_after", times=1)
     answers = [await tenant.tool("book", SLOT) for _ in range(2)]
     assert "not certain" in entry(answers[0])["error"]
@@ -210,6 +213,7 @@ async def test_away_from_enforce_a_duplicate_is_asked_again(
     (effect,) = await effects_at(server)  # the endpoint knows the key, whatever the switch says
     assert effect["deliveries"] == deliveries
     assert await effects.count(tenant, "processed_webhooks") == (1 if mode == "observe" else 0)
+    assert await effects.usage(tenant) == {"tool_calls": (2, 2.0)}
 
 
 async def test_no_connection_is_held_while_the_server_is_asked(

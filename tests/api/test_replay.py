@@ -172,6 +172,41 @@ async def test_a_report_that_we_failed_on_is_handled_when_it_comes_again(
     assert await effects.count(tenant, "processed_webhooks") == 1
 
 
+@pytest.mark.parametrize("by_hand", [True, False], ids=["by hand", "when it comes again"])
+async def test_a_status_that_we_failed_on_is_handled_after_all(
+    tenant: Tenant, effects: Effects, monkeypatch: pytest.MonkeyPatch, *, by_hand: bool
+) -> None:
+    def fails(_body: bytes) -> None:
+        raise ZeroDivisionError
+
+    body = {"message": {"type": "status-update", "status": "ended", "endedReason": "silence", "call": {"id": "call-1"}}}
+    monkeypatch.setattr(webhooks.ingest, "status_facts", fails)
+    assert (await tenant.webhook(body)).json() == {}
+    (webhook,) = await webhooks_of(tenant, state="dead")
+    monkeypatch.undo()
+    answer = await replay(tenant, webhook) if by_hand else await tenant.webhook(body)
+    assert answer.status_code == 200, answer.text
+    (call,) = await effects.rows(tenant, "calls")
+    assert (call["state"], call["ended_reason"]) == ("ended", "silence")
+    assert await webhooks_of(tenant, state="dead") == []
+
+
+async def test_information_that_we_failed_on_is_settled_when_it_comes_again(
+    tenant: Tenant, effects: Effects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise ZeroDivisionError
+
+    body = {"message": {"type": "hang", "call": {"id": "call-1"}}}
+    monkeypatch.setattr(webhooks.ingest, "information", fails)
+    assert (await tenant.webhook(body)).json() == {}
+    assert len(await webhooks_of(tenant, state="dead")) == 1
+    monkeypatch.undo()
+    assert (await tenant.webhook(body)).json() == {}
+    assert await webhooks_of(tenant, state="dead") == []
+    assert await effects.count(tenant, "processed_webhooks") == 1
+
+
 async def test_the_body_of_an_unknown_type_is_kept_without_its_secrets(tenant: Tenant, other: Tenant) -> None:
     body = {
         "message": {"type": "moon-phase", "call": {"id": "c"}, "phase": "full", "phoneNumber": {"twilioAuthToken": "a-secret-of-twilio"}}

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from api.wiring import Wiring
 from runtime.settings import Settings
 from tests.api.effects import Effects
 from tests.api.people import Tenant, tool_item, tool_message
 from tests.api.processes import Process, running
+from webhooks.claims import ACCEPT
 from webhooks.tools import SAME_TEXT
 
 SMS = {"to": "+12135550199", "body": "You are booked for ten."}
@@ -142,3 +144,13 @@ async def test_a_text_that_twilio_put_off_is_still_the_same(tenant: Tenant, effe
     await effects.owner.execute("UPDATE messages SET attempt = 1, due_at = due_at + interval '40 seconds' WHERE tenant_id = $1", tenant.id)
     assert await said(tenant, "tool-2") == SAME_TEXT
     assert await effects.count(tenant, "messages") == 1
+
+
+async def test_two_ids_of_one_text_meet_before_either_claims(tenant: Tenant, wiring: Wiring, effects: Effects) -> None:
+    """Whoever comes second claims nothing until the first has committed."""
+    async with effects.owner.transaction():
+        await effects.owner.execute("SELECT pg_advisory_xact_lock(4242)")
+        second = asyncio.create_task(wiring.database.call_for_many(ACCEPT, tenant.id, "[]", [4242]))
+        await asyncio.sleep(0.3)
+        assert not second.done()
+    assert await second == []

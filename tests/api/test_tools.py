@@ -53,7 +53,7 @@ async def test_a_tool_is_made_with_defaults_and_its_secret_is_shown_once(tenant:
         "method": "POST",
         "timeout_ms": 5000,
         "description": "",
-        "repeatable": True,
+        "repeatable": False,
         "business_key": None,
     }
     assert (await tenant.get("/v1/tools/book")).json() == made

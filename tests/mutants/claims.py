@@ -70,7 +70,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         ACCEPT,
         "  PERFORM pg_advisory_xact_lock(l) FROM unnest(p_locks) AS l;\n",
         "",
-        f"{SAME}::test_many_ids_at_once_over_two_processes_are_one_text",
+        f"{SAME}::test_two_ids_of_one_text_meet_before_either_claims",
     ),
     mutation(
         "one text under two ids is claimed in one wave",

@@ -10,7 +10,7 @@ THING = "tests/runs/test_same_thing.py"
 FENCE = f"{TEST}::test_the_fence_is_owner_and_attempt_together"
 
 ROW = "WHERE tenant_id = p_tenant AND key = p_key AND state = 'in_flight' AND owner = p_owner AND attempt = p_attempt"
-FINISH = f"doubtful = p_doubtful, owner = NULL, lease_until = NULL\n  {ROW};"
+FINISH = f"doubtful = p_doubtful, lease_until = NULL\n  {ROW};"
 RENEW = f"SET lease_until = app.now() + p_lease\n  {ROW};"
 LIVES = "ELSIF p.state = 'in_flight' AND p.lease_until > v_now THEN"
 TAKES = "AND (w.state = 'dead' OR (w.state = 'in_flight' AND w.lease_until <= v_now))\n    RETURNING"

@@ -26,7 +26,7 @@ async def test_it_is_done_once_billed_once_and_replayed(desk: Desk, make_runs: M
     assert [await desk.once(make_runs(process), twin) for process in (0, 1)] == [Ran("replay", FIRST)] * 2
     assert (doing.begun, twin.begun) == (1, 0)
     row = await desk.row()
-    assert (row["state"], row["answer"], row["attempt"], row["owner"], row["lease_until"]) == ("done", FIRST, 1, None, None)
+    assert (row["state"], row["answer"], row["attempt"], row["lease_until"]) == ("done", FIRST, 1, None)
     assert await desk.bill() == [LINE]
 
 
@@ -222,7 +222,7 @@ async def test_what_may_not_be_asked_twice_stays_in_doubt_for_good(desk: Desk, m
 async def test_a_fault_of_ours_leaves_it_dead_and_it_is_run_again(desk: Desk, make_runs: MakeRuns) -> None:
     assert (await desk.once(make_runs(), work(fault=ZeroDivisionError()))).outcome == "new"
     row = await desk.row()
-    assert (row["state"], row["reason"], row["owner"]) == ("dead", "a fault of ours: ZeroDivisionError", None)
+    assert (row["state"], row["reason"], row["lease_until"]) == ("dead", "a fault of ours: ZeroDivisionError", None)
     assert await desk.bill() == []
     doing = work()
     assert await desk.once(make_runs(1), doing) == Ran("new", FIRST)
