@@ -24,7 +24,8 @@ from tests.faults.house import House
 from tests.faults.order import Path
 from tests.faults.strikes import STRIKES
 from tests.faults.trial import Trial, play
-from tests.kills.client import Http
+from tests.kills.client import Http, Unreachable
+from trunkline.dev.errors import StartError
 
 PATHS: Mapping[str, Path] = {  # the longest first, so that lanes end together
     "cleanup": job_paths.cleanup,
@@ -72,7 +73,8 @@ class Result:
     def faults(self) -> list[str]:
         """What was lost, done twice, or stuck."""
         told = [f"step {each.at} ({each.struck or 'not struck'}): {fault}" for each in self.trials for fault in each.faults]
-        return told + ([self.broken] if self.broken else [])
+        broken = self.broken or ("" if self.trials else "was not played")
+        return told + ([broken] if broken else [])
 
     def told(self) -> dict[str, Any]:
         """For the JSON line."""
@@ -156,6 +158,8 @@ async def lane(waiting: Any, options: argparse.Namespace, say: Say) -> None:
                 await play_path(house, result, options.every)
                 house.keep |= bool(result.faults)
                 report(result, house, say)
+    except (StartError, SystemExit, TimeoutError, Unreachable) as error:
+        say(f"an installation did not come up; the others play the rest: {error}")
     finally:
         await http.close()
 
