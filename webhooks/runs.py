@@ -6,7 +6,7 @@ takes over, under the next attempt, and the dead one's late answer changes nothi
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID, uuid4
@@ -88,10 +88,22 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What became of a wanted run: new (run here), replay (its stored answer), conflict (same key, something else asked)."""
+    """What became of a wanted run: new (run here), replay (its stored answer), conflict (same key, something else asked).
+
+    `final`: the answer stands, whoever asks again.
+    """
 
     outcome: str
     answer: str | None
+    final: bool = field(default=True, compare=False)
+
+
+@dataclass(slots=True)
+class Twins:
+    """The deliveries of one call that this process has at the moment; `settled` is (fingerprint, answer) once that stands."""
+
+    here: int = 0
+    settled: tuple[str, str] | None = None
 
 
 Work = Callable[[Turn], Awaitable[Ended]]
@@ -105,6 +117,7 @@ class Runs:
         self._database = database
         self._lease = timedelta(seconds=lease)
         self._turns = Shares(1)
+        self._twins: dict[tuple[TenantId, bytes], Twins] = {}
         self._tasks: set[asyncio.Task[Ran | None]] = set()
 
     async def once(self, tenant: TenantId, wanted: Wanted, work: Work, same: Same) -> Ran:
@@ -113,16 +126,26 @@ class Runs:
         Raises:
             Unavailable: a twin outlasted `TWIN_SECONDS`, or nothing was stored.
         """
-        until = clock.monotonic() + TWIN_SECONDS
-        turn, working = self._turns.of((tenant, wanted.key), within=TWIN_SECONDS), False
+        key, until, working = (tenant, wanted.key), clock.monotonic() + TWIN_SECONDS, False
+        twins = self._twins.setdefault(key, Twins())
+        twins.here += 1
         try:
-            async with turn:  # twins of this process wait here, and ask nobody meanwhile
+            async with self._turns.of(key, within=TWIN_SECONDS):  # twins of this process wait here, and ask nobody meanwhile
                 working = True
-                return await self._once(tenant, wanted, work, same, until)
+                if twins.settled is not None and twins.settled[0] == wanted.effect.fingerprint:
+                    return Ran("replay", twins.settled[1])
+                ran = await self._once(tenant, wanted, work, same, until)
+                if ran.final and ran.answer is not None and ran.outcome != "conflict":
+                    twins.settled = wanted.effect.fingerprint, ran.answer
+                return ran
         except TimeoutError:
             if working:
                 raise
             raise Unavailable(STILL_RUNNING) from None
+        finally:
+            twins.here -= 1
+            if not twins.here:
+                self._twins.pop(key, None)
 
     async def _once(self, tenant: TenantId, wanted: Wanted, work: Work, same: Same, until: float) -> Ran:
         """As `once`, for the one of this process whose turn it is."""
@@ -173,7 +196,7 @@ class Runs:
         finally:
             beating.cancel()
         if finished:
-            return Ran("new", ended.answer)
+            return Ran("new", ended.answer, final=ended.state != "dead")
         metrics.RUNS.labels("late").inc()
         log.warning("a run lost its lease; its answer came too late and is not stored", state=ended.state, attempt=turn.attempt)
         return None

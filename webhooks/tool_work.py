@@ -37,9 +37,15 @@ class ToolWork:
             Unavailable: not all of it was stored; a repetition does the rest.
         """
         own = [place for place, each in enumerate(asked) if self.is_own(tenant, each)]
-        ours = [place for place, each in enumerate(asked) if place not in own]
-        if own:
-            longer(self._own.longest(tenant, [asked[place].tool.name for place in own]))
+        if not own:  # as most deliveries are: no task for it
+            claimed = await self.accept(tenant, [effect_of(tenant, each) for each in asked], mode)
+            return [answered(each, found) for each, found in zip(asked, claimed, strict=True)]
+        longer(self._own.longest(tenant, [asked[place].tool.name for place in own]))
+        return await self._do_both(tenant, asked, own, mode)
+
+    async def _do_both(self, tenant: Snapshot, asked: Sequence[Asked], own: list[int], mode: Mode) -> list[Claimed]:
+        """Ours in one round trip, and meanwhile the tenant's own, each under its lease."""
+        ours = [place for place in range(len(asked)) if place not in own]
         found_ours, found_own = await asyncio.gather(
             self.accept(tenant, [effect_of(tenant, asked[place]) for place in ours], mode),
             asyncio.gather(*(self._own.call(tenant, asked[place], mode) for place in own)),

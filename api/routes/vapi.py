@@ -15,8 +15,8 @@ from litestar.types import HTTPScope, Receive, Scope, Send
 from api.problems import MEDIA_TYPE, REQUEST_ID, problem_of
 from api.wiring import wiring_of
 from runtime import clock, metrics, sentry
+from runtime.places import Places
 from runtime.refusals import NotFound, Refusal, TooLarge
-from runtime.turns import Turns
 from webhooks.ingest import Answer
 from webhooks.tool_work import Longer
 
@@ -24,6 +24,7 @@ PREFIX = "/vapi-webhook/"
 TEMPLATE = "/vapi-webhook/{tenant_slug}"
 LARGEST_BODY = 5_000_000
 PATIENCE_SECONDS = 7.0  # where nobody else is asked; Vapi waits 7.5 s for an assistant request and hangs up on the caller
+SHARE = 1  # deliveries of one tenant that are worked on at once while others' come too
 JSON = b"application/json"
 
 
@@ -42,7 +43,7 @@ class WebhookDoor:
 
     def __init__(self, app: Litestar) -> None:
         self.app = app
-        self.turns = Turns()
+        self.places = Places(SHARE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102  the ASGI signature
         if scope["type"] != ScopeType.HTTP or not scope["path"].startswith(PREFIX):
@@ -81,10 +82,16 @@ class WebhookDoor:
         ingest = wiring_of(self.app.state).ingest
         tenant = await ingest.authenticate(slug, text(headers.get(b"authorization")), text(headers.get(b"x-vapi-secret")))
         body = await body_of(headers, receive)
-        await self.turns.next(tenant.id)  # reading 51 kB takes its time; others' come in between
-        answer = await ingest.handle(tenant, body, longer)
-        await self.turns.next(tenant.id)  # many of one tenant's are stored at once; others' answers go in between
-        return answer
+        place = await self.places.enter(tenant.id)
+
+        def elsewhere(seconds: float) -> None:
+            longer(seconds)
+            place.leave()  # what waits for somebody else's server is in nobody's way here
+
+        try:
+            return await ingest.handle(tenant, body, elsewhere)
+        finally:
+            place.leave()
 
 
 def longer_than(patience: asyncio.Timeout) -> Longer:
