@@ -53,11 +53,12 @@ class Places:
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             line.waiting.append(turn)
             try:
-                await turn
+                await turn  # whoever lets it in counts it as in
             except asyncio.CancelledError:
                 if turn.done() and not turn.cancelled():
-                    self._hand_on(line)  # it was let in just as it went away
+                    self.give_back(key)  # it was let in just as it went away
                 raise
+            return Place(self, key)
         line.held += 1
         return Place(self, key)
 
@@ -76,4 +77,5 @@ class Places:
             turn = line.waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
+                line.held += 1
                 room -= 1

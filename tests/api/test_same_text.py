@@ -120,6 +120,7 @@ async def test_many_ids_at_once_over_two_processes_are_one_text(tenant: Tenant, 
         for http in (tenant.http, second.http)
     ]
     answers = await asyncio.gather(*deliveries)
+    assert {answer.status_code for answer in answers} == {200}, [answer.text for answer in answers if answer.status_code != 200][:2]
     spoken = [answer.json()["results"][0]["result"] for answer in answers]
     assert sum(each != SAME_TEXT for each in spoken) == 2  # the one that was first, in both processes
     assert await effects.counts(tenant) == {"processed_webhooks": 15, "messages": 1, "usage_events": 1}

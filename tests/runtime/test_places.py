@@ -74,3 +74,18 @@ async def test_when_the_others_have_gone_the_bound_goes_too(monkeypatch: pytest.
     await asyncio.wait_for(places.enter("a"), 1)  # b came more than a second ago
     held.leave()
     assert not await waiting(late)
+
+
+async def test_whoever_was_let_in_and_has_not_run_yet_is_in() -> None:
+    """Else its line would be forgotten under it, and a third one would get in beside it."""
+    places = Places(1)
+    await places.enter("b")
+    held = await places.enter("a")
+    second = asyncio.create_task(places.enter("a"))
+    assert await waiting(second)
+    held.leave()
+    third = asyncio.create_task(places.enter("a"))
+    assert await waiting(third)
+    (await second).leave()
+    (await third).leave()
+    assert "a" not in places._lines
