@@ -26,8 +26,12 @@ def keyring() -> Keyring:
 
 @pytest.fixture(autouse=True)
 async def nothing_due(owner: Owner) -> None:
-    """What other tests left unreported is not asked about in this one."""
+    """What other tests left unreported, or not noted yet, is not asked about and not noted in this one, however long ago they ran."""
     await owner.execute("UPDATE calls SET reported_at = app.now() WHERE reported_at IS NULL")
+    await owner.execute(
+        "INSERT INTO control.call_watch (tenant_id, watched_until) SELECT id, 'ffffffff-ffff-7fff-bfff-ffffffffffff' FROM control.tenants"
+        " ON CONFLICT (tenant_id) DO UPDATE SET watched_until = excluded.watched_until"
+    )
 
 
 @pytest.fixture
