@@ -4,16 +4,16 @@ It wraps the Litestar object, so that 404, 405 and faults inside the framework c
 is continued: their ids are not ours.
 """
 
-from uuid import uuid4
-
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import REQUEST_ID
 from runtime import metrics, sentry
+from runtime.randomness import random_bits
 from runtime.sentry import TenantTags
 
 UNRESOLVED = TenantTags()
+REQUEST_ID_BITS = 128
 
 
 class Edge:
@@ -26,7 +26,7 @@ class Edge:
         if scope["type"] != ScopeType.HTTP:
             await self.app(scope, receive, send)
             return
-        request_id = uuid4().hex
+        request_id = f"{random_bits(REQUEST_ID_BITS):032x}"
         scope.setdefault("state", {})[REQUEST_ID] = request_id
         header = (b"x-request-id", request_id.encode())
 

@@ -1,9 +1,10 @@
 """Deciding about a text before anything is stored: may it be sent, how many segments is it, when will it leave. No I/O."""
 
 import unicodedata
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
+
+import msgspec
 
 from messaging import recipients, segments
 from runtime import clock
@@ -26,8 +27,7 @@ class BadText(ValueError):
         self.final = final
 
 
-@dataclass(frozen=True, slots=True)
-class AcceptedText:
+class AcceptedText(msgspec.Struct, frozen=True):
     """A message as it will be stored; `wait` is the expected time until it leaves, in seconds, unless it is `held`."""
 
     id: UUID

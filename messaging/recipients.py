@@ -2,9 +2,9 @@
 
 import json
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import phonenumbers
 from phonenumbers import PhoneNumber, ValidationResult
 
@@ -19,8 +19,7 @@ class BadNumber(ValueError):
     """What was given is no phone number that can get a text; the message is one sentence fit to be spoken, without the number."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
+class Recipient(msgspec.Struct, frozen=True):
     """A number as Twilio wants it (`+12135550123`) and its ISO 3166 region (`US`, `CA`, `PR`, …)."""
 
     e164: str

@@ -1,11 +1,11 @@
 """Identifiers: distinct types, so that two swapped arguments do not type-check, and UUIDv7 values."""
 
-import secrets
 from dataclasses import dataclass
 from typing import NewType
 from uuid import UUID
 
 from runtime import clock
+from runtime.randomness import random_bits
 
 TenantId = NewType("TenantId", UUID)
 OPERATOR = TenantId(UUID(int=0))  # the scope of what belongs to no tenant: answers of the admin API
@@ -31,9 +31,9 @@ def uuid7() -> UUID:
     """
     milliseconds = int(clock.now().timestamp() * 1000) & 0xFFFF_FFFF_FFFF
     if milliseconds == LAST.value >> RANDOM_BITS:
-        LAST.value += 1 + secrets.randbits(STEP_BITS)
+        LAST.value += 1 + random_bits(STEP_BITS)
     else:
-        LAST.value = milliseconds << RANDOM_BITS | secrets.randbits(RANDOM_BITS - 1)  # half of the range is left for those that follow
+        LAST.value = milliseconds << RANDOM_BITS | random_bits(RANDOM_BITS - 1)  # half of the range is left for those that follow
     stamp, tail = LAST.value >> VARIANT_BITS, LAST.value & ((1 << VARIANT_BITS) - 1)
     head, version_tail = stamp >> 12, stamp & 0xFFF
     return UUID(int=head << 80 | 0x7 << 76 | version_tail << 64 | 0x2 << 62 | tail)

@@ -6,6 +6,7 @@ The standard library's loggers, which the packages below us use, end in the same
 import logging
 import sys
 from collections.abc import Mapping, MutableMapping
+from contextvars import ContextVar
 from typing import Any
 
 import structlog
@@ -16,6 +17,10 @@ from runtime.redaction import PHONE_NUMBER, redacted, redacted_trace
 SECRET_WORDS = ("secret", "token", "password", "authorization", "api_key", "body", "recipient", "transcript")
 MOST_OF_A_LIBRARY = 2_000  # characters of what a package below us wants to say
 
+# What every line of the present request or job carries. One variable with a value that is replaced, never changed: setting it is one
+# step on the way of each webhook, where structlog's own context is one variable for each field.
+FIELDS: ContextVar[Mapping[str, str]] = ContextVar("fields of a log line", default={})  # noqa: B039  nobody changes it
+
 
 def configure_logs(style: str, component: str) -> None:
     """Set up structlog and the standard library's loggers; `style` is json or console."""
@@ -25,7 +30,7 @@ def configure_logs(style: str, component: str) -> None:
         return event
 
     first: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
+        add_fields,
         name_component,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -54,6 +59,18 @@ def configure_logs(style: str, component: str) -> None:
         ),
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+
+
+def bind(**fields: str) -> None:
+    """Put fields on every line from here on, until the request or job ends."""
+    FIELDS.set({**FIELDS.get(), **fields})
+
+
+def add_fields(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """The fields of the present request or job, where the line has none of its own by that name."""
+    for name, value in FIELDS.get().items():
+        event.setdefault(name, value)
+    return event
 
 
 def tell_error(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import sentry_sdk
-import structlog
 from sentry_sdk.integrations.atexit import AtexitIntegration
 from sentry_sdk.integrations.dedupe import DedupeIntegration
 from sentry_sdk.integrations.excepthook import ExcepthookIntegration
 
+from runtime import logs
 from runtime.sentry_events import clean
 
 COLLECT: Any = {  # named field by field: what is not named is collected
@@ -79,43 +79,30 @@ def start_sentry(dsn: str, component: str, environment: str, release: str) -> No
 @contextmanager
 def isolated(tenant: TenantTags, name: str) -> Iterator[None]:
     """A scope for one request or one job; its tenant is always set, so that it cannot inherit a neighbour's, and ends with it."""
-    with own_log_fields():
-        bind_logs(tenant)
+    before = logs.FIELDS.get()
+    logs.bind(**tenant.by_name())
+    try:
         if not sentry_sdk.get_client().is_active():
             yield
             return
         with sentry_sdk.isolation_scope() as scope:
             scope.clear()
             scope.set_transaction_name(name)
-            bind_tenant(tenant)
+            tag(**tenant.by_name())
             yield
-
-
-@contextmanager
-def own_log_fields() -> Iterator[None]:
-    """Whatever is bound to log lines inside the block is not bound after it."""
-    before = structlog.contextvars.get_contextvars()
-    try:
-        yield
     finally:
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(**before)
+        logs.FIELDS.set(before)  # by value: a generator may end in another context than the one it began in
 
 
 def bind_tenant(tenant: TenantTags) -> None:
     """Name the tenant whose work this is, for events, streamed spans and logs."""
-    bind_logs(tenant)
+    logs.bind(**tenant.by_name())
     tag(**tenant.by_name())
-
-
-def bind_logs(tenant: TenantTags) -> None:
-    """Name the tenant on every log line from here on."""
-    structlog.contextvars.bind_contextvars(**tenant.by_name())
 
 
 def bind_request(request_id: str) -> None:
     """Name the request on its events and log lines: people quote it."""
-    structlog.contextvars.bind_contextvars(request_id=request_id)
+    logs.bind(request_id=request_id)
     tag(**{"request.id": request_id})
 
 

@@ -12,10 +12,23 @@ FUNCTION_CALL = "function-call"
 SUSPENDED = "This service is paused for this business, so nothing was done."
 
 
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """What Vapi reads for one call: a result, or an error; never both."""
+
+    tool_call_id: str
+    name: str
+    result: str | None = None
+    error: str | None = None
+
+
+ENCODER = msgspec.json.Encoder()
+
+
 def entry(tool_call_id: str | None, name: str, *, result: str | None = None, error: str | None = None) -> str:
     """One result as JSON. Line breaks are folded: Vapi ignores an answer that holds one."""
-    said = {"result": one_line(result)} if result is not None else {"error": one_line(error or NOT_NOW)}
-    return msgspec.json.encode({"toolCallId": tool_call_id or "", "name": name, **said}).decode()
+    if result is not None:
+        return ENCODER.encode(Entry(tool_call_id or "", name, result=one_line(result))).decode()
+    return ENCODER.encode(Entry(tool_call_id or "", name, error=one_line(error or NOT_NOW))).decode()
 
 
 def function_result(said: str | None) -> str:

@@ -1,15 +1,15 @@
 """A tool call as it is asked for, by a webhook or anew by a replay of one."""
 
-from dataclasses import dataclass
 from uuid import UUID
+
+import msgspec
 
 from webhooks import answers, keys
 from webhooks.envelope import LONGEST_ID, Webhook
 from webhooks.tool_calls import ToolCall, function_calls, tool_calls
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """One tool call with where it comes from. `key` names its effect within the tenant, `place` its place in the answer.
 
     `arguments` is what the call was given, in canonical form.

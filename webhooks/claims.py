@@ -95,6 +95,8 @@ class Claims:
         Raises:
             Unavailable: nothing was stored.
         """
+        if len(effects) == 1:  # as most are
+            return await persistently(lambda: self._next_trip(tenant, effects, mode))
         claimed: dict[int, Claimed] = {}
         for wave in waves(effects):
             chosen = [effects[place] for place in wave]

@@ -4,6 +4,7 @@ A duplicate costs no write. A count may be lost with the process (at most a seco
 """
 
 import asyncio
+import itertools
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -20,6 +21,10 @@ FLUSH_SECONDS = 1.0
 MOST_KEYS = 50_000  # counted ahead while Redis is away; beyond it duplicates of further keys go uncounted
 TENANTS = "duplicates:tenants"
 FOLD_FIELD = "fold"  # no key of a webhook: those are 32 hexadecimal digits
+PART = 500  # keys counted up at once: neither Redis nor this process is busy with them for long
+COUNT_UP = """
+for i = 1, #ARGV, 2 do redis.call('HINCRBY', KEYS[1], ARGV[i], ARGV[i + 1]) end
+"""
 TROUBLE = (RedisError, OSError, TimeoutError)
 
 
@@ -28,6 +33,7 @@ class DuplicateCounter:
 
     def __init__(self, redis: Redis, pause: float = FLUSH_SECONDS) -> None:
         self._redis = redis
+        self._count_up = redis.register_script(COUNT_UP)
         self._pause = pause
         self._counts: dict[TenantId, Counter[str]] = {}
         self._keys = 0
@@ -59,20 +65,20 @@ class DuplicateCounter:
 
     async def _flush(self) -> None:
         taken, self._counts, self._keys = self._counts, {}, 0
-        while taken:
-            tenant, counts = taken.popitem()
-            try:
-                await self._add(tenant, counts)
-            except TROUBLE:
-                self._keep({**taken, tenant: counts})
-                return
+        try:
+            while taken:
+                tenant = next(iter(taken))
+                await self._add(tenant, taken[tenant])
+                del taken[tenant]
+        except TROUBLE:
+            self._keep(taken)
 
-    async def _add(self, tenant: TenantId, counts: Mapping[str, int]) -> None:
-        """One tenant's counts, all or nothing, and then its name: folding forgets the name before it looks for counts."""
-        async with self._redis.pipeline(transaction=True) as pipeline:
-            for key, times in counts.items():
-                pipeline.hincrby(hash_of(tenant), key, times)
-            await pipeline.execute()
+    async def _add(self, tenant: TenantId, counts: Counter[str]) -> None:
+        """One tenant's counts, part by part, and then its name: folding forgets the name before it looks for counts."""
+        while part := list(itertools.islice(counts.items(), PART)):
+            await self._count_up(keys=[hash_of(tenant)], args=list(itertools.chain.from_iterable(part)))
+            for key, _ in part:
+                del counts[key]
         await self._redis.sadd(TENANTS, str(tenant))
 
     def _keep(self, unsent: Mapping[TenantId, Counter[str]]) -> None:

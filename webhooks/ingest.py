@@ -5,7 +5,7 @@ Order of refusals: 401 before the body is read, 413, 400, 403, 503; a tool call 
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from uuid import UUID
 
 import msgspec
@@ -41,8 +41,7 @@ KEEP_ALL = "all"
 Keep = Callable[[Snapshot, UUID, bytes], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What goes back to Vapi with 200; the key it was recorded under, and the webhook's id where this delivery was the first."""
 
     body: bytes

@@ -13,11 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from runtime.crypto import Keyring, SealBroken
 from runtime.ids import TenantId, uuid7
 from runtime.refusals import Conflict, Unprocessable
-from webhooks.keys import digest
+from webhooks.keys import lock_number
 from webhooks.tables import processed_webhooks
 
 COLUMN = "processed_webhooks.answer"
-LOCK_BYTES = 8
 IN_FLIGHT = "A request with this Idempotency-Key is being worked on. Send it again."
 OTHER_BODY = "This Idempotency-Key was used before with another body."
 SEALED_AWAY = (
@@ -128,10 +127,5 @@ async def keep(connection: AsyncConnection, keyring: Keyring, request: Request, 
 
 def lock_numbers(request: Request) -> dict[str, int]:
     """The numbers of the two advisory locks: of the key, and of the key with what is asked."""
-    parts = (request.tenant.bytes, request.key)
-    return {"key": lock_number(*parts), "request": lock_number(*parts, request.fingerprint)}
-
-
-def lock_number(*parts: bytes) -> int:
-    """A signed 64-bit number for these parts."""
-    return int.from_bytes(digest("api lock", *parts)[:LOCK_BYTES], signed=True)
+    about = ("request", request.tenant, request.key)
+    return {"key": lock_number(*about), "request": lock_number(*about, request.fingerprint)}

@@ -93,9 +93,9 @@ def business_key(*parts: str | bytes | None) -> bytes:
     return digest("business", *parts)
 
 
-def lock_number(tenant: UUID, key: bytes) -> int:
-    """The number under which two ids of one thing of a tenant meet (a signed 64-bit one, for an advisory lock)."""
-    return int.from_bytes(digest(tenant.bytes, key)[:8], signed=True)
+def lock_number(kind: str, tenant: UUID, *parts: str | bytes) -> int:
+    """The number of an advisory lock (a signed 64-bit one), under which those meet who are about one thing of a tenant."""
+    return int.from_bytes(digest("lock", kind, tenant.bytes, *parts)[:8], signed=True)
 
 
 def replay_key(original: bytes, again: str) -> bytes:

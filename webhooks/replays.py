@@ -4,11 +4,11 @@ What is dead, or was left by a process that died, is run again under its own key
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runtime.database import Database

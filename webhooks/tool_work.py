@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from messaging.wake import WakeHint
 from runtime import metrics, sentry
 from runtime.database import passing_condition
+from runtime.ids import TenantId
 from runtime.logs import log
 from tenants.snapshot import Snapshot
 from webhooks import answers, keys
@@ -91,7 +92,7 @@ def effect_of(tenant: Snapshot, asked: Asked) -> Effect:
     """A tool call of ours as an effect: what to write and what to answer."""
     prepared = prepared_for(tenant, asked)
     message = prepared.text.as_effect() if prepared.text else None
-    same = same_text(asked, message) if message else None
+    same = same_text(tenant.id, asked, message) if message else None
     return Effect(
         webhook_id=asked.webhook_id,
         place=asked.place,
@@ -110,19 +111,19 @@ def effect_of(tenant: Snapshot, asked: Asked) -> Effect:
         caller=storable(asked.caller) if asked.caller else None,
         replay_of=asked.replay_of,
         suppressed_answer=asked.said(error=OPTED_OUT) if message else None,
-        duplicate_answer=asked.said(result=SAME_TEXT) if same else None,
-        same_within=SAME_TEXT_SECONDS if same else None,
-        business=keys.lock_number(tenant.id, same) if same else None,
+        duplicate_answer=asked.said(result=SAME_TEXT) if same is not None else None,
+        same_within=SAME_TEXT_SECONDS if same is not None else None,
+        business=same,
         meter="tool_calls" if prepared.result is not None else None,
         message=message,
     )
 
 
-def same_text(asked: Asked, message: dict[str, object]) -> bytes | None:
-    """What the same text in the same call has in common under any id; a replay that is wished for is a text of its own."""
+def same_text(tenant: TenantId, asked: Asked, message: dict[str, object]) -> int | None:
+    """The number under which the same text in the same call meets itself; a replay that is wished for is a text of its own."""
     if asked.call_id is None or asked.replay_of is not None:
         return None
-    return keys.business_key(asked.call_id, str(message["recipient"]), str(message["body"]), str(message["due_at"]))
+    return keys.lock_number("text", tenant, asked.call_id, str(message["recipient"]), str(message["body"]), str(message["due_at"]))
 
 
 def prepared_for(tenant: Snapshot, asked: Asked) -> Prepared:

@@ -1,9 +1,10 @@
 """The tools a model may call. Each is prepared without I/O: what to write and what to say is decided before the database is asked."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+import msgspec
 
 from messaging.acceptance import AcceptedText, BadText, accept_text
 from runtime import clock
@@ -15,8 +16,7 @@ SAME_TEXT_SECONDS = 600.0  # within a call; the model often calls a tool twice w
 OPTED_OUT = "This person asked not to be texted, so nothing was sent."
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True):
     """What a tool call will do. `final` answers are stored; the others are not, so that a retry runs."""
 
     result: str | None = None

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from api.wiring import Wiring
+from runtime.ids import uuid7
 from runtime.settings import Settings
 from tests.api.effects import Effects
 from tests.api.people import Tenant, tool_item, tool_message
 from tests.api.processes import Process, running
-from webhooks.claims import ACCEPT
+from webhooks.claims import ACCEPT, Effect, as_json
 from webhooks.tools import SAME_TEXT
 
 SMS = {"to": "+12135550199", "body": "You are booked for ten."}
@@ -149,9 +150,12 @@ async def test_a_text_that_twilio_put_off_is_still_the_same(tenant: Tenant, effe
 
 async def test_two_ids_of_one_text_meet_before_either_claims(tenant: Tenant, wiring: Wiring, effects: Effects) -> None:
     """Whoever comes second claims nothing until the first has committed."""
+    effect = Effect(
+        webhook_id=uuid7(), place=0, source="vapi", type="tool-calls", key="ab" * 16, fingerprint="cd" * 16, answer="{}", business=4242
+    )
     async with effects.owner.transaction():
         await effects.owner.execute("SELECT pg_advisory_xact_lock(4242)")
-        second = asyncio.create_task(wiring.database.call_for_many(ACCEPT, tenant.id, "[]", [4242]))
+        second = asyncio.create_task(wiring.database.call_for_many(ACCEPT, tenant.id, as_json([effect]), [4242]))
         await asyncio.sleep(0.3)
         assert not second.done()
-    assert await second == []
+    assert [row["outcome"] for row in await second] == ["new"]

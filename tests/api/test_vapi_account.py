@@ -56,7 +56,9 @@ async def test_a_forgotten_key_is_gone(tenant: Tenant, effects: Effects) -> None
     assert (await tenant.get("/v1/vapi")).status_code == 404
     assert (await tenant.ask("DELETE", "/v1/vapi")).status_code == 404
     assert await effects.owner.fetchval("SELECT count(*) FROM vapi_accounts WHERE tenant_id = $1", tenant.id) == 0
-    actions = await effects.owner.fetch("SELECT action FROM control.audit WHERE tenant_id = $1 AND action LIKE 'vapi%'", tenant.id)
+    actions = await effects.owner.fetch(
+        "SELECT action FROM control.audit WHERE tenant_id = $1 AND action LIKE 'vapi%' ORDER BY id", tenant.id
+    )
     assert [row[0] for row in actions] == ["vapi.put", "vapi.removed"]
 
 

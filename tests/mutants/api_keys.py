@@ -37,8 +37,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     mutation(
         "tenants share the locks of their keys",
         "webhooks/kept_answers.py",
-        "parts = (request.tenant.bytes, request.key)",
-        'parts = (b"", request.key)',
+        'about = ("request", request.tenant, request.key)',
+        'about = ("request", type(request.tenant)(int=0), request.key)',
         f"{FLIGHT}::test_another_tenant_is_not_kept_waiting_by_the_same_key",
     ),
     mutation(

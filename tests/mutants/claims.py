@@ -9,32 +9,19 @@ ONCE = "tests/api/test_once.py"
 CALLS = "tests/api/test_once_calls.py"
 SAME = "tests/api/test_same_text.py"
 
-CLAIM = """    ON CONFLICT (tenant_id, key) DO NOTHING
-    RETURNING webhook_id, place
-  ), mine AS ("""
-BEGINS = "  WITH e AS MATERIALIZED (\n    SELECT x.webhook_id,"
-LOOKED = """  ), arrived AS (
-    INSERT INTO control.arrivals (tenant_id, registration_id, due_at, segments)
-    SELECT p_tenant, m.registration_id, m.due_at, m.segments FROM mine AS m WHERE m.message_id IS NOT NULL
-  )
-  INSERT INTO usage_events (tenant_id, meter, source_id, quantity, occurred_at, recorded_at)
-  SELECT p_tenant, m.meter, 'effect:' || m.key_text, 1, v_now, v_now FROM mine AS m WHERE m.meter IS NOT NULL
-  ON CONFLICT (tenant_id, meter, source_id) DO NOTHING;
-
-  RETURN QUERY
-    SELECT x.n,
-           CASE WHEN p.webhook_id IS NULL THEN 'absent'"""
-LOOKS_TOO_EARLY = """  ), arrived AS (
-    INSERT INTO control.arrivals (tenant_id, registration_id, due_at, segments)
-    SELECT p_tenant, m.registration_id, m.due_at, m.segments FROM mine AS m WHERE m.message_id IS NOT NULL
-  ), metered AS (
-    INSERT INTO usage_events (tenant_id, meter, source_id, quantity, occurred_at, recorded_at)
-    SELECT p_tenant, m.meter, 'effect:' || m.key_text, 1, v_now, v_now FROM mine AS m WHERE m.meter IS NOT NULL
-    ON CONFLICT (tenant_id, meter, source_id) DO NOTHING
-  )
-    SELECT x.n,
+CLAIM = """      ON CONFLICT (tenant_id, key) DO NOTHING
+      RETURNING webhook_id, place
+    ), mine AS ("""
+LOOKED = """    SELECT e.n, 'new', e.answer, e.linked_id FROM claimed
+    JOIN e ON e.webhook_id = claimed.webhook_id AND e.place = claimed.place
+"""
+LOOKS_TOO_EARLY = """    SELECT x.n,
            CASE WHEN EXISTS (SELECT FROM claimed AS c WHERE c.webhook_id = x.webhook_id AND c.place = x.place) THEN 'new'
-                WHEN p.webhook_id IS NULL THEN 'absent'"""
+                ELSE coalesce((SELECT 'replay' FROM processed_webhooks AS w WHERE w.tenant_id = p_tenant AND w.key = decode(x.key, 'hex')),
+                              'absent') END,
+           x.answer, NULL::uuid
+    FROM jsonb_to_recordset(p_effects) AS x(n integer, webhook_id uuid, place smallint, key text, answer text)
+"""
 ABSENT = 'if any(effect.store and each.outcome == "absent" for effect, each in zip(effects, claimed, strict=True)):'
 
 MUTATIONS: tuple[Mutation, ...] = (
@@ -44,15 +31,11 @@ MUTATIONS: tuple[Mutation, ...] = (
         CLAIM,
         CLAIM.replace("DO NOTHING", "DO UPDATE SET webhook_id = excluded.webhook_id, place = excluded.place"),
         f"{ONCE}::test_deliveries_spread_over_two_processes_are_one_text",
+        f"{ONCE}::test_a_first_delivery_still_in_flight_is_waited_for",
     ),
     Mutation(
         "the look for the stored answer is part of the claim's statement",
         (
-            Edit(
-                ACCEPT,
-                "  WITH e AS MATERIALIZED (\n    SELECT x.webhook_id,",
-                "  RETURN QUERY WITH e AS MATERIALIZED (\n    SELECT x.webhook_id,",
-            ),
             Edit(ACCEPT, LOOKED, LOOKS_TOO_EARLY),
             Edit(CLAIMS, ABSENT, "if False:"),
         ),
@@ -68,7 +51,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     mutation(
         "two ids of one text do not meet at a lock",
         ACCEPT,
-        "  PERFORM pg_advisory_xact_lock(l) FROM unnest(p_locks) AS l;\n",
+        "    PERFORM pg_advisory_xact_lock(l) FROM unnest(p_locks) AS l;\n",
         "",
         f"{SAME}::test_two_ids_of_one_text_meet_before_either_claims",
     ),
@@ -125,8 +108,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     mutation(
         "the tenant is no part of the lock of a thing",
         "webhooks/keys.py",
-        "digest(tenant.bytes, key)[:8]",
-        "digest(key)[:8]",
+        'digest("lock", kind, tenant.bytes, *parts)[:8]',
+        'digest("lock", kind, *parts)[:8]',
         "tests/webhooks/test_keys.py::test_the_number_under_which_one_thing_meets_itself_is_the_tenants_own",
     ),
     mutation(

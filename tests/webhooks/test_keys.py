@@ -213,6 +213,6 @@ def test_two_tenants_share_a_key_which_their_tenant_id_tells_apart() -> None:
 
 def test_the_number_under_which_one_thing_meets_itself_is_the_tenants_own() -> None:
     one, two = snapshot(), snapshot()
-    numbers = {keys.lock_number(tenant.id, key) for tenant in (one, two) for key in (b"a", b"b")}
-    assert len(numbers) == 4
+    numbers = {keys.lock_number(kind, tenant.id, key) for kind in ("text", "request") for tenant in (one, two) for key in ("a", "b")}
+    assert len(numbers) == 8
     assert all(-(2**63) <= number < 2**63 for number in numbers)

@@ -3,67 +3,87 @@
 -- of this call with the same words, recipient and time that was accepted less than same_within seconds ago answers for this one.
 -- p_locks: the numbers of such texts, in ascending order. Two deliveries of one text under two ids meet here before either
 -- claims: the second one looks only when the first has committed. All locks are taken before any key, so nobody waits in a ring.
+-- What is known already, as a repeated delivery is, waits for nobody and writes nothing.
 CREATE FUNCTION app.accept_v2(p_tenant uuid, p_effects jsonb, p_locks bigint[])
 RETURNS TABLE (n integer, outcome text, answer text, message_id uuid) LANGUAGE plpgsql
 SET enable_seqscan = off AS $$  -- a plan made while a table was small must not outlive it
 #variable_conflict use_column
 DECLARE
   v_now timestamptz := app.now();
+  v_new integer[] := '{}';
 BEGIN
   PERFORM set_config('app.tenant_id', p_tenant::text, true);
-  PERFORM pg_advisory_xact_lock(l) FROM unnest(p_locks) AS l;
+  IF EXISTS (
+    SELECT FROM jsonb_to_recordset(p_effects) AS x(key text, store boolean)
+    WHERE x.store AND (
+      SELECT w.place FROM processed_webhooks AS w
+      WHERE w.tenant_id = p_tenant AND w.key BETWEEN decode(x.key, 'hex') AND decode(x.key, 'hex') ORDER BY w.key LIMIT 1) IS NULL
+  ) THEN
+    PERFORM pg_advisory_xact_lock(l) FROM unnest(p_locks) AS l;
 
-  WITH e AS MATERIALIZED (
-    SELECT x.webhook_id, x.place, x.source, x.type, x.call_id, x.assistant_id, decode(x.key, 'hex') AS key, x.key AS key_text,
-           decode(x.fingerprint, 'hex') AS fingerprint, x.name, x.tool_call_id, x.arguments, x.caller, x.replay_of, x.recipient, x.body, x.class,
-           x.priority, x.encoding, x.segments, x.status, x.sender_id, x.registration_id, x.due_at, x.expected_at,
-           CASE WHEN s.found THEN x.suppressed_answer WHEN d.id IS NOT NULL THEN x.duplicate_answer ELSE x.answer END AS answer,
-           CASE WHEN s.found THEN 'failed' ELSE x.state END AS state,
-           CASE WHEN s.found OR d.id IS NOT NULL THEN NULL ELSE x.meter END AS meter,
-           CASE WHEN s.found OR d.id IS NOT NULL THEN NULL ELSE x.message_id END AS message_id,
-           CASE WHEN s.found THEN NULL ELSE coalesce(d.id, x.message_id) END AS linked_id
-    FROM jsonb_to_recordset(p_effects) AS x(
-      webhook_id uuid, place smallint, source text, type text, call_id text, assistant_id text, key text, fingerprint text, store boolean,
-      state text, name text, tool_call_id text, arguments text, caller text, replay_of uuid, answer text, suppressed_answer text,
-      duplicate_answer text, same_within double precision, meter text, message_id uuid, recipient text, body text, class text, priority smallint,
-      encoding text, segments smallint, status text, sender_id uuid, registration_id uuid, due_at timestamptz, expected_at timestamptz)
-    LEFT JOIN LATERAL (
-      SELECT true AS found FROM opt_outs AS o WHERE o.tenant_id = p_tenant AND o.recipient = x.recipient LIMIT 1) AS s ON true
-    LEFT JOIN LATERAL (
-      SELECT m.id FROM messages AS m
-      WHERE m.tenant_id = p_tenant AND m.call_id = x.call_id AND m.recipient = x.recipient AND m.body = x.body 
-        AND m.created_at > v_now - make_interval(secs => x.same_within)
-        AND (m.due_at = coalesce(x.due_at, m.created_at) OR (x.due_at IS NULL AND m.attempt > 0))  -- Twilio may have put it off
-        AND m.status NOT IN ('failed', 'undelivered', 'canceled')
-      LIMIT 1) AS d ON x.duplicate_answer IS NOT NULL
-    WHERE x.store
-  ), claimed AS (
-    INSERT INTO processed_webhooks
-      (tenant_id, key, fingerprint, webhook_id, place, source, type, state, call_id, assistant_id, tool_call_id, name, arguments, caller,
-       replay_of, answer, message_id, received_at)
-    SELECT p_tenant, e.key, e.fingerprint, e.webhook_id, e.place, e.source, e.type, e.state, e.call_id, e.assistant_id, e.tool_call_id, e.name,
-           e.arguments, e.caller, e.replay_of, e.answer, e.linked_id, v_now
-    FROM e ORDER BY e.key  -- in one order, so that two batches with the same keys cannot wait for each other in a ring
-    ON CONFLICT (tenant_id, key) DO NOTHING
-    RETURNING webhook_id, place
-  ), mine AS (
-    SELECT e.key_text, e.call_id, e.meter, e.message_id, e.recipient, e.body, e.class, e.priority, e.encoding, e.segments, e.status,
-           e.sender_id, e.registration_id, coalesce(e.due_at, v_now) AS due_at, coalesce(e.expected_at, v_now) AS expected_at
-    FROM claimed JOIN e ON e.webhook_id = claimed.webhook_id AND e.place = claimed.place
-  ), texts AS (
-    INSERT INTO messages
-      (tenant_id, id, recipient, body, class, priority, encoding, segments, status, sender_id, registration_id, call_id, due_at, expected_at,
-       created_at, updated_at)
-    SELECT p_tenant, m.message_id, m.recipient, m.body, m.class, m.priority, m.encoding, m.segments, m.status, m.sender_id, m.registration_id,
-           m.call_id, m.due_at, m.expected_at, v_now, v_now
-    FROM mine AS m WHERE m.message_id IS NOT NULL
-  ), arrived AS (
-    INSERT INTO control.arrivals (tenant_id, registration_id, due_at, segments)
-    SELECT p_tenant, m.registration_id, m.due_at, m.segments FROM mine AS m WHERE m.message_id IS NOT NULL
-  )
-  INSERT INTO usage_events (tenant_id, meter, source_id, quantity, occurred_at, recorded_at)
-  SELECT p_tenant, m.meter, 'effect:' || m.key_text, 1, v_now, v_now FROM mine AS m WHERE m.meter IS NOT NULL
-  ON CONFLICT (tenant_id, meter, source_id) DO NOTHING;
+    FOR n, outcome, answer, message_id IN
+    WITH e AS MATERIALIZED (
+      SELECT x.n, x.webhook_id, x.place, x.source, x.type, x.call_id, x.assistant_id, decode(x.key, 'hex') AS key, x.key AS key_text,
+             decode(x.fingerprint, 'hex') AS fingerprint, x.name, x.tool_call_id, x.arguments, x.caller, x.replay_of, x.recipient, x.body, x.class,
+             x.priority, x.encoding, x.segments, x.status, x.sender_id, x.registration_id, x.due_at, x.expected_at,
+             CASE WHEN s.found THEN x.suppressed_answer WHEN d.id IS NOT NULL THEN x.duplicate_answer ELSE x.answer END AS answer,
+             CASE WHEN s.found THEN 'failed' ELSE x.state END AS state,
+             CASE WHEN s.found OR d.id IS NOT NULL THEN NULL ELSE x.meter END AS meter,
+             CASE WHEN s.found OR d.id IS NOT NULL THEN NULL ELSE x.message_id END AS message_id,
+             CASE WHEN s.found THEN NULL ELSE coalesce(d.id, x.message_id) END AS linked_id
+      FROM jsonb_to_recordset(p_effects) AS x(
+        n integer, webhook_id uuid, place smallint, source text, type text, call_id text, assistant_id text, key text, fingerprint text, store boolean,
+        state text, name text, tool_call_id text, arguments text, caller text, replay_of uuid, answer text, suppressed_answer text,
+        duplicate_answer text, same_within double precision, meter text, message_id uuid, recipient text, body text, class text, priority smallint,
+        encoding text, segments smallint, status text, sender_id uuid, registration_id uuid, due_at timestamptz, expected_at timestamptz)
+      LEFT JOIN LATERAL (
+        SELECT true AS found FROM opt_outs AS o WHERE o.tenant_id = p_tenant AND o.recipient = x.recipient LIMIT 1) AS s ON true
+      LEFT JOIN LATERAL (
+        SELECT m.id FROM messages AS m
+        WHERE m.tenant_id = p_tenant AND m.call_id = x.call_id AND m.recipient = x.recipient AND m.body = x.body
+          AND m.created_at > v_now - make_interval(secs => x.same_within)
+          AND (m.due_at = coalesce(x.due_at, m.created_at) OR (x.due_at IS NULL AND m.attempt > 0))  -- Twilio may have put it off
+          AND m.status NOT IN ('failed', 'undelivered', 'canceled')
+        LIMIT 1) AS d ON x.duplicate_answer IS NOT NULL
+      WHERE x.store
+    ), claimed AS (
+      INSERT INTO processed_webhooks
+        (tenant_id, key, fingerprint, webhook_id, place, source, type, state, call_id, assistant_id, tool_call_id, name, arguments, caller,
+         replay_of, answer, message_id, received_at)
+      SELECT p_tenant, e.key, e.fingerprint, e.webhook_id, e.place, e.source, e.type, e.state, e.call_id, e.assistant_id, e.tool_call_id, e.name,
+             e.arguments, e.caller, e.replay_of, e.answer, e.linked_id, v_now
+      FROM e ORDER BY e.key  -- in one order, so that two batches with the same keys cannot wait for each other in a ring
+      ON CONFLICT (tenant_id, key) DO NOTHING
+      RETURNING webhook_id, place
+    ), mine AS (
+      SELECT e.key_text, e.call_id, e.meter, e.message_id, e.recipient, e.body, e.class, e.priority, e.encoding, e.segments, e.status,
+             e.sender_id, e.registration_id, coalesce(e.due_at, v_now) AS due_at, coalesce(e.expected_at, v_now) AS expected_at
+      FROM claimed JOIN e ON e.webhook_id = claimed.webhook_id AND e.place = claimed.place
+    ), texts AS (
+      INSERT INTO messages
+        (tenant_id, id, recipient, body, class, priority, encoding, segments, status, sender_id, registration_id, call_id, due_at, expected_at,
+         created_at, updated_at)
+      SELECT p_tenant, m.message_id, m.recipient, m.body, m.class, m.priority, m.encoding, m.segments, m.status, m.sender_id, m.registration_id,
+             m.call_id, m.due_at, m.expected_at, v_now, v_now
+      FROM mine AS m WHERE m.message_id IS NOT NULL
+    ), arrived AS (
+      INSERT INTO control.arrivals (tenant_id, registration_id, due_at, segments)
+      SELECT p_tenant, m.registration_id, m.due_at, m.segments FROM mine AS m WHERE m.message_id IS NOT NULL
+    ), metered AS (
+      INSERT INTO usage_events (tenant_id, meter, source_id, quantity, occurred_at, recorded_at)
+      SELECT p_tenant, m.meter, 'effect:' || m.key_text, 1, v_now, v_now FROM mine AS m WHERE m.meter IS NOT NULL
+      ON CONFLICT (tenant_id, meter, source_id) DO NOTHING
+    )
+    SELECT e.n, 'new', e.answer, e.linked_id FROM claimed
+    JOIN e ON e.webhook_id = claimed.webhook_id AND e.place = claimed.place
+    LOOP
+      v_new := v_new || n;
+      RETURN NEXT;
+    END LOOP;
+    IF cardinality(v_new) = jsonb_array_length(p_effects) THEN
+      RETURN;
+    END IF;
+  END IF;
 
   RETURN QUERY
     SELECT x.n,
@@ -79,7 +99,8 @@ BEGIN
       SELECT w.webhook_id, w.place, w.fingerprint, w.answer, w.message_id, w.state FROM processed_webhooks AS w
       -- a range and an order, not an equality: while the table is young every index of a tenant looks as cheap, and a plan that walks
       -- all of its rows would live as long as the connection; only the primary key has this order
-      WHERE w.tenant_id = p_tenant AND w.key BETWEEN decode(x.key, 'hex') AND decode(x.key, 'hex') ORDER BY w.key LIMIT 1) AS p ON true;
+      WHERE w.tenant_id = p_tenant AND w.key BETWEEN decode(x.key, 'hex') AND decode(x.key, 'hex') ORDER BY w.key LIMIT 1) AS p ON true
+    WHERE x.n <> ALL (v_new);
 END $$;
 
 -- The switch idempotency away from enforce: everything runs, whatever came before. A text is still refused to whoever opted out.
