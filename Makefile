@@ -5,6 +5,9 @@ PYTHON ?= python3
 # More arguments for the program; from the command line only, lest a stray one in the environment changes what runs.
 ARGS =
 
+# Test processes, each with a PostgreSQL and a Valkey of its own; tests wait more than they work.
+WORKERS ?= 3
+
 # Absolute and quoted: recipes change directory, and a checkout's path may hold spaces.
 PY := "$(CURDIR)/.venv/bin/python"
 TRUNKLINE := $(PY) -m trunkline.cli
@@ -32,14 +35,14 @@ run: venv ## everything on this machine, until Ctrl-C: PostgreSQL, Valkey, sandb
 demo: venv ## plays the main job once, in a directory of its own, and ends
 	@exec $(TRUNKLINE) dev --demo $(ARGS)
 
-test: venv ## the test suite (ARGS="tests/dev -x" for a part)
-	@exec $(PY) -m pytest $(ARGS)
+test: venv ## the test suite (ARGS="tests/dev -x" for a part; WORKERS=0 for one process, to debug in)
+	@exec $(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-pg15: POSTGRES_BIN ?= /usr/lib/postgresql/15/bin
 test-pg15: venv ## the test suite on an installed PostgreSQL 15 (POSTGRES_BIN= for where its programs are)
 	@test -x "$(POSTGRES_BIN)/postgres" || { echo "make test-pg15 finds no PostgreSQL in $(POSTGRES_BIN): install version 15" \
 	  "(Debian, Ubuntu: apt-get install postgresql-15) or say where it is: make test-pg15 POSTGRES_BIN=/path/to/bin" >&2; exit 1; }
-	@exec env TRUNKLINE_TEST_POSTGRES="$(POSTGRES_BIN)" $(PY) -m pytest $(ARGS)
+	@exec env TRUNKLINE_TEST_POSTGRES="$(POSTGRES_BIN)" $(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: venv ## format, lint, types, layers, house rules
 	$(PY) -m ruff format --check .

@@ -67,7 +67,7 @@ def test_a_missing_one_is_named(given: dict[str, str]) -> None:
         ("TRUNKLINE_ENVIRONMENT", "staging"),
         ("TRUNKLINE_LOG_FORMAT", "xml"),
         ("TRUNKLINE_SECRET_KEYS", "k1:short"),
-        ("TRUNKLINE_SECRET_KEYS", f"{KEYS},{KEYS}"),
+        pytest.param("TRUNKLINE_SECRET_KEYS", f"{KEYS},{KEYS}", id="one key twice"),
         ("SENTRY_DSN", "https://o1.ingest.example.com/42"),
         ("SENTRY_DSN", "https://key@o1.ingest.example.com"),
         ("SENTRY_DSN", "key@o1.ingest.example.com/42"),
@@ -94,8 +94,8 @@ def test_a_wrong_one_is_named_in_one_sentence_without_its_value(name: str, value
         ("TRUNKLINE_PUBLIC_BASE_URL", "http://hooks.example.com"),
         ("TRUNKLINE_ADMIN_KEY", "short"),
         ("TRUNKLINE_ADMIN_KEY", "dev" + ADMIN),
-        ("TRUNKLINE_SECRET_KEYS", new_master_key("dev1")),
-        ("TRUNKLINE_SECRET_KEYS", f"{KEYS},{new_master_key('dev1')}"),
+        pytest.param("TRUNKLINE_SECRET_KEYS", new_master_key("dev1"), id="a key of the sandbox"),
+        pytest.param("TRUNKLINE_SECRET_KEYS", f"{KEYS},{new_master_key('dev1')}", id="a key of the sandbox behind a real one"),
     ],
 )
 def test_production_refuses_what_is_meant_for_a_sandbox(name: str, value: str) -> None:
