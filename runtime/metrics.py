@@ -1,5 +1,7 @@
 """Every metric, with what to do about it. Labels never hold an id that grows without bound."""
 
+from functools import cache
+
 from prometheus_client import Counter, Gauge, Histogram
 
 WEBHOOKS = Counter("trunkline_webhooks", "Webhooks by the status of their answer; watch the share of 503 and 500", ["status"])
@@ -33,3 +35,8 @@ BODIES = Counter("trunkline_bodies", "Bodies to be kept, by whether they were; f
 EVENTS_WITHOUT_TENANT = Counter(
     "trunkline_sentry_events_without_tenant", "Events for Sentry that named no tenant, not even none: a job without a scope, a bug of ours"
 )
+
+# On the way of each webhook the series is looked up once for each value of its label, which are few.
+webhooks_answered = cache(WEBHOOKS.labels)
+requests_answered = cache(REQUESTS.labels)
+effects_ended = cache(EFFECTS.labels)

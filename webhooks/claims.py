@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from uuid import UUID
 
 import asyncpg
@@ -239,7 +240,7 @@ def as_json(effects: list[Effect]) -> str:
     """The effects as app.accept_v2 takes them: numbered, each with its message's columns beside its own; what is null is left out."""
     listed = []
     for number, effect in enumerate(effects):
-        columns: dict[str, object] = {name: value for name in COLUMNS if (value := getattr(effect, name)) is not None}
+        columns: dict[str, object] = {name: value for name, value in zip(COLUMNS, VALUES(effect), strict=True) if value is not None}
         if effect.message:
             columns |= effect.message
         columns["n"] = number
@@ -248,3 +249,4 @@ def as_json(effects: list[Effect]) -> str:
 
 
 COLUMNS = tuple(name for name in Effect.__struct_fields__ if name not in ("message", "business"))
+VALUES = attrgetter(*COLUMNS)

@@ -175,7 +175,7 @@ class Ingest:
             tenant.id, delivery, webhook.type, webhook.call_id or "", webhook.assistant_id, key, fingerprint, facts,
             final=final, mode=mode_of(tenant),
         )  # fmt: skip  # what it is, then how it is taken
-        metrics.EFFECTS.labels(outcome).inc()
+        metrics.effects_ended(outcome).inc()
         if outcome not in ("new", "unchecked"):
             self._duplicates.count(tenant.id, key)
         return Answer(NOTHING, replayed=outcome == "replay", key=key, recorded=delivery if outcome == "new" else None)
@@ -195,7 +195,7 @@ class Ingest:
             async with asyncio.timeout(RECORD_SECONDS):
                 await self._tools.accept(tenant, [information(webhook, answer.decode())], mode_of(tenant))
         except (Unavailable, TimeoutError):
-            metrics.EFFECTS.labels("unrecorded").inc()
+            metrics.effects_ended("unrecorded").inc()
         return Answer(answer)
 
 

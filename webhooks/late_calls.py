@@ -114,7 +114,7 @@ class LateCalls:
         for one in calls:
             if met is None and clock.monotonic() >= end:
                 break
-            look = met or await self._look(one, key)
+            look = met or await self._look_with_both(one, key)
             await self._keep(one, look)
             told += look.seen not in UNANSWERED
             if look.seen == "refused" or look.wait:
@@ -128,6 +128,14 @@ class LateCalls:
         if own is not None:
             return Key(own, own=True)
         return Key(self._operator_key, own=False) if self._operator_key else None
+
+    async def _look_with_both(self, one: Unreported, key: Key | None) -> Look:
+        """The tenant's account may not know a call of an assistant that lives in the operator's: then that one is asked, as for others."""
+        look = await self._look(one, key)
+        if look.seen == "absent" and key is not None and key.own and self._operator_key:
+            other = await self._look(one, Key(self._operator_key, own=False))
+            return other if other.seen in ("ended", "open") else look
+        return look
 
     async def _look(self, one: Unreported, key: Key | None) -> Look:
         """Ask, holding no connection; what the operator's key shows of another's call is not seen."""

@@ -83,7 +83,7 @@ class ToolWork:
         return runnable and asked.tool.name in tenant.tools
 
     def _count(self, tenant: Snapshot, key: bytes, claimed: Claimed) -> None:
-        metrics.EFFECTS.labels(claimed.outcome).inc()
+        metrics.effects_ended(claimed.outcome).inc()
         if claimed.outcome in ("replay", "repeated"):
             self._duplicates.count(tenant.id, key)
 

@@ -64,7 +64,7 @@ class WebhookDoor:
             await respond(send, status, MEDIA_TYPE.encode(), body, dict(problem.headers))
         else:
             await respond(send, status, JSON, answer.body, {"Idempotent-Replayed": "true"} if answer.replayed else {})
-        metrics.WEBHOOKS.labels(status).inc()
+        metrics.webhooks_answered(status).inc()
         metrics.WEBHOOK_SECONDS.observe(clock.monotonic() - began)
 
     async def answer(self, scope: HTTPScope, receive: Receive, longer: Longer) -> Answer:
