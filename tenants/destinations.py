@@ -25,6 +25,10 @@ class Destination(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
     assistant_name: str | None = None
 
 
+class StoredDestination(Destination, frozen=True, omit_defaults=True, forbid_unknown_fields=False):
+    """As it stands in a row: a later release may have written more."""
+
+
 def check(destination: Destination, pointer: str = "/destination", *, assistants: bool = True) -> None:
     """Refuse what leads nowhere; an assistant's name means something only within a call that has begun.
 

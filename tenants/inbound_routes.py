@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from runtime.ids import TenantId
 from runtime.refusals import Invalid, NotFound
 from tenants import audit, destinations
-from tenants.destinations import Destination
+from tenants.destinations import Destination, StoredDestination
 from tenants.tables import assistants, inbound_routes
 
 DEFAULT = "default"
@@ -36,11 +36,17 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True):
     error: str | None = None
 
 
+class StoredTarget(Target, frozen=True, omit_defaults=True):
+    """As it stands in a row."""
+
+    destination: StoredDestination | None = None
+
+
 class RouteView(msgspec.Struct, frozen=True):
     """A route in the snapshot; `vapi_assistant_id` is null where its assistant was removed, or it names none."""
 
     phone_number: str
-    target: Target
+    target: StoredTarget
     overrides: dict[str, Any]
     variables: dict[str, Variable]
     vapi_assistant_id: str | None = None

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from runtime.ids import TenantId
 from runtime.refusals import Invalid, NotFound
 from tenants import audit, destinations
-from tenants.destinations import Destination
+from tenants.destinations import Destination, StoredDestination
 from tenants.hours import Hours
 from tenants.tables import transfer_directory
 
@@ -39,7 +39,7 @@ class EntryView(msgspec.Struct, frozen=True):
     """An entry in the snapshot."""
 
     name: str
-    destination: Destination
+    destination: StoredDestination
     message: str | None = None
     hours: Hours | None = None
     closed_message: str | None = None

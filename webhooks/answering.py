@@ -5,15 +5,16 @@ of the tenant's own is; where it is away, slow or wrong, the safe answer of the 
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
 from msgspec import Raw
 
-from runtime import clock, metrics
+from runtime import clock, metrics, sentry
 from runtime.logs import log
-from runtime.refusals import Unavailable
+from runtime.refusals import Refusal, Unavailable
 from tenants import answerers
 from tenants.answerers import AnswererView
 from tenants.snapshot import Snapshot, ToolView
@@ -33,6 +34,7 @@ from webhooks.tool_work import Longer, ToolWork
 from webhooks.transfers import transfer
 
 RECORD_SECONDS = 2.0  # a caller is waiting
+NOT_NOW = "Sorry, this call cannot be taken just now. Please try again in a moment."
 REASONS = {
     "wrong": "The endpoint's answer is none that Vapi takes for this type.",
     "refused": "The endpoint refused the request.",
@@ -50,7 +52,8 @@ class Answering:
 
     async def assistant(self, tenant: Snapshot, webhook: Webhook) -> Answer:
         """Who takes this call; Vapi waits at most 7.5 s, and so does the caller."""
-        answer = await self._from_memory(tenant, webhook, taker(tenant, webhook.body, clock.now()))
+        told = unless_broken(lambda: taker(tenant, webhook.body, clock.now()), {"error": NOT_NOW})
+        answer = await self._from_memory(tenant, webhook, told)
         return Answer(answer.body, answer.replayed)
 
     async def asked(self, tenant: Snapshot, webhook: Webhook, longer: Longer) -> Answer:
@@ -107,7 +110,23 @@ def without_endpoint(tenant: Snapshot, webhook: Webhook) -> dict[str, Any]:
     """
     if webhook.type != TRANSFER or tenant.status != "active":
         return SAFE[webhook.type]
-    return transfer(tenant, own_fields(webhook), clock.now())
+    return unless_broken(lambda: transfer(tenant, own_fields(webhook), clock.now()), SAFE[TRANSFER])
+
+
+def unless_broken(decide: Callable[[], dict[str, Any]], otherwise: dict[str, Any]) -> dict[str, Any]:
+    """What is decided; by a fault of ours, which is reported, what is said otherwise: somebody is on the line.
+
+    Raises:
+        Invalid: the body cannot be read.
+    """
+    try:
+        return decide()
+    except Refusal:
+        raise
+    except Exception as error:  # noqa: BLE001  whatever it is, the caller is answered
+        sentry.report(error)
+        log.error("an answer failed by a fault of ours", error=type(error).__name__, exc_info=error)
+        return otherwise
 
 
 def own_fields(webhook: Webhook) -> dict[str, Raw]:

@@ -16,7 +16,7 @@ from api.routes.shapes import END, Body, moment
 from api.wiring import wiring_of
 from runtime.refusals import Invalid
 from tenants import inbound_routes
-from tenants.destinations import Destination
+from tenants.destinations import Destination, StoredDestination
 from tenants.inbound_routes import Target, Variable
 
 VapiId = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+" + END)]
@@ -117,7 +117,7 @@ def shown(row: dict[str, Any]) -> InboundRoute:
         assistant_id=UUID(target["assistant_id"]) if "assistant_id" in target else None,
         squad_id=target.get("squad_id"),
         workflow_id=target.get("workflow_id"),
-        destination=Destination(**target["destination"]) if "destination" in target else None,
+        destination=msgspec.convert(target["destination"], StoredDestination) if "destination" in target else None,
         error=target.get("error"),
         overrides=row["overrides"],
         variables=row["variables"],

@@ -16,7 +16,7 @@ from api.routes.shapes import END, Body, moment
 from api.wiring import wiring_of
 from runtime.refusals import Invalid
 from tenants import hours, transfer_directory
-from tenants.destinations import Destination
+from tenants.destinations import Destination, StoredDestination
 from tenants.hours import Hours
 from tenants.transfer_directory import Entry
 
@@ -133,7 +133,7 @@ def shown(row: dict[str, Any]) -> TransferEntry:
     """An entry as the contract has it."""
     return TransferEntry(
         name=row["name"],
-        destination=Destination(**row["destination"]),
+        destination=msgspec.convert(row["destination"], StoredDestination),
         description=row["description"],
         message=row["message"],
         hours=None if row["hours"] is None else msgspec.convert(row["hours"], Hours),

@@ -192,3 +192,20 @@ async def test_order_repetition_and_the_process_make_no_difference(told: Any, da
                 for kind, times in expected.items()
                 if times
             }
+
+
+async def test_a_conversation_of_megabytes_is_noted_as_a_small_one(tenant: Tenant, effects: Effects) -> None:
+    words = [{"role": "user", "message": "word " * 20, "time": BASE + number} for number in range(20_000)]
+    body = encoded(message("conversation-update", messages=words))
+    assert 2_000_000 < len(body) < 5_000_000
+    assert (await tenant.webhook(body)).json() == {}
+    assert await seen(tenant) == {"conversation-update": (written(BASE), written(BASE))}
+    assert await effects.count(tenant, "processed_webhooks") == 0
+
+
+async def test_with_all_bodies_kept_a_frequent_message_keeps_none(tenant: Tenant, effects: Effects) -> None:
+    retention = {"keys_hours": 720, "bodies_days": 7, "capture": "all"}
+    assert (await tenant.ask("PUT", "/v1/retention", retention)).status_code == 200
+    await tenant.webhook(message())
+    await tenant.webhook({"message": {"type": "hang", "call": {"id": "call-1"}, "timestamp": BASE}})
+    assert await effects.owner.fetchval("SELECT count(*) FROM webhook_bodies WHERE tenant_id = $1", tenant.id) == 1

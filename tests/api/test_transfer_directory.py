@@ -1,11 +1,13 @@
 """The transfer directory: written by the tenant, asked by Vapi, closed when it is closed."""
 
+import json
 from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from api.wiring import Wiring
 from runtime import clock
 from tenants.hours import DAYS
 from tests.api.asking import asking, has, told
@@ -106,3 +108,18 @@ async def test_what_is_put_is_read_listed_and_audited(tenant: Tenant, other: Ten
 async def test_what_cannot_work_is_refused_where_it_is_wrong(tenant: Tenant, body: dict[str, Any], pointer: str) -> None:
     answer = await tenant.ask("PUT", "/v1/transfer-directory/sales", {"destination": SALES, **body})
     assert (answer.status_code, [each["pointer"] for each in answer.json()["errors"]]) == (400, [pointer]), answer.text
+
+
+async def test_what_a_later_release_wrote_is_read_and_what_nobody_can_is_answered_safely(
+    tenant: Tenant, effects: Effects, wiring: Wiring
+) -> None:
+    await listed(tenant)
+    more = "UPDATE transfer_directory SET destination = destination || '{\"later\": 1}' WHERE tenant_id = $1"
+    await effects.owner.execute(more, tenant.id)
+    wiring.tenants.forget(tenant.slug)
+    assert await told(tenant, asking(TRANSFER, "a", destination="sales")) == {"destination": SALES}
+    assert (await tenant.get("/v1/transfer-directory/sales")).json()["destination"] == SALES
+    days = {day: [{"opens": "soon", "closes": "late"}] for day in DAYS}
+    await effects.owner.execute("UPDATE transfer_directory SET hours = $2 WHERE tenant_id = $1", tenant.id, json.dumps({"week": days}))
+    wiring.tenants.forget(tenant.slug)
+    assert "cannot be put through" in (await told(tenant, asking(TRANSFER, "b", destination="sales")))["error"]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tenants.destinations import Destination
+from tenants.destinations import StoredDestination
 from tenants.hours import Hours, Span
 from tenants.snapshot import Snapshot
 from tenants.transfer_directory import EntryView
@@ -21,8 +21,8 @@ WORKDAYS = Hours(week=dict.fromkeys(("monday", "tuesday", "wednesday", "thursday
 THURSDAY_NOON_IN_LOS_ANGELES = datetime(2026, 11, 26, 20, 0, tzinfo=UTC)
 
 
-def to(number: str) -> Destination:
-    return Destination("number", number=number)
+def to(number: str) -> StoredDestination:
+    return StoredDestination("number", number=number)
 
 
 def entry(name: str, number: str, **more: Any) -> EntryView:
