@@ -18,14 +18,17 @@ from api.edge import Edge
 from api.once import OncePerKey
 from api.problems import answer_problem
 from api.routes.admin import ControlAdmin, TenantAdmin
+from api.routes.answerers import AnswererRoutes
 from api.routes.assistants import AssistantRoutes
 from api.routes.bodies import BodyRoutes
 from api.routes.health import live, metrics_page, ready
+from api.routes.inbound_routes import InboundRouteRoutes
 from api.routes.messages import MessageRoutes
 from api.routes.plans import PlanAdmin
 from api.routes.retention import RetentionRoutes
 from api.routes.senders import SenderRoutes
 from api.routes.tools import ToolRoutes
+from api.routes.transfer_directory import TransferDirectoryRoutes
 from api.routes.twilio import twilio_inbound, twilio_status
 from api.routes.usage import UsageRoutes
 from api.routes.vapi import TEMPLATE, WebhookDoor, documented
@@ -63,6 +66,9 @@ def create_app(settings: Settings, schema: str) -> Litestar:
             SenderRoutes,
             MessageRoutes,
             ToolRoutes,
+            InboundRouteRoutes,
+            TransferDirectoryRoutes,
+            AnswererRoutes,
             WebhookRoutes,
             BodyRoutes,
             RetentionRoutes,
@@ -133,6 +139,7 @@ TAGS = {
     "Senders": "A tenant's Twilio senders and their tiers.",
     "Messages": "Texts.",
     "Tools": "HTTP endpoints of the tenant's own that its assistants may call.",
+    "Answers": "What is answered where Vapi asks: who takes a call, where to put it through to, what an endpoint of the tenant's own says.",
     "Webhooks": "What was delivered and answered.",
     "Calls": "Phone calls with their seconds and cost.",
     "Usage": "Usage, the current invoice, limits.",

@@ -18,6 +18,8 @@ from tenants.keys import KeyBook
 from tenants.senders import SenderBook
 from tenants.snapshot import Snapshot, TenantBook
 from webhooks import bodies
+from webhooks.activity import Activity
+from webhooks.answering import Answering
 from webhooks.claims import Claims
 from webhooks.duplicates import DuplicateCounter
 from webhooks.ingest import Ingest
@@ -42,6 +44,7 @@ class Wiring:
     claims: Claims
     wake: WakeHint
     duplicates: DuplicateCounter
+    activity: Activity
     pacer: Pacer
     ingest: Ingest
     replays: Replays
@@ -56,6 +59,7 @@ class Wiring:
         finally:
             await self.wake.close()
             await self.duplicates.close()
+            await self.activity.close()
             await self.pacer.close()
             await self.redis.aclose()
             await self.database.close()
@@ -72,7 +76,9 @@ async def wire(settings: Settings) -> Wiring:
     async def keep(tenant: Snapshot, webhook_id: UUID, body: bytes) -> None:
         await bodies.keep(database, tenant.id, webhook_id, tenant.bodies_days, body)
 
-    tools = ToolWork(claims, OwnTools(Runs(database), tool_http, claims), wake, duplicates)
+    runs, activity = Runs(database), Activity(database)
+    tools = ToolWork(claims, OwnTools(runs, tool_http, claims), wake, duplicates)
+    answering = Answering(runs, tool_http, tools)
     return Wiring(
         settings=settings,
         keyring=keyring,
@@ -84,8 +90,9 @@ async def wire(settings: Settings) -> Wiring:
         claims=claims,
         wake=wake,
         duplicates=duplicates,
+        activity=activity,
         pacer=Pacer.at(settings.redis_url),
-        ingest=Ingest(database, keyring, tenants, claims, tools, duplicates, keep),
+        ingest=Ingest(database, keyring, tenants, claims, tools, answering, activity, duplicates, keep),
         replays=Replays(database, claims, tools),
         tool_http=tool_http,
     )

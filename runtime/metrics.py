@@ -14,6 +14,16 @@ WEBHOOK_SECONDS = Histogram(
 REQUESTS = Counter("trunkline_http_requests", "Requests by route template and status class", ["status"])
 TOOL_CALLS = Counter("trunkline_tool_calls", "Calls of tenants' own tools; not_reached and doubtful are a tool in trouble", ["outcome"])
 TOOL_BREAKERS_OPENED = Counter("trunkline_tool_breakers_opened", "Times a tool that kept failing was left alone for a while")
+ANSWERS = Counter(
+    "trunkline_answers",
+    "Messages that an endpoint of a tenant's own was to answer, by whether it did; else the safe answer stood",
+    ["type", "outcome"],
+)
+PHONE_CALL_CONTROL = Counter(
+    "trunkline_phone_call_control",
+    "Calls that Vapi left to be forwarded or hung up by its subscriber: nobody does; unsubscribe the assistant",
+)
+ACTIVITY_DROPPED = Counter("trunkline_activity_dropped", "Notes of high-frequency messages that found no room while storage was in trouble")
 STORAGE_TROUBLE = Counter("trunkline_storage_trouble", "Passing storage conditions by name; a rising one is an outage", ["condition"])
 SENDS = Counter("trunkline_sends", "Attempts at Twilio by outcome; unknown and refused need eyes", ["outcome"])
 ACCEPT_TO_SEND = Histogram(

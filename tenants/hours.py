@@ -17,7 +17,7 @@ class Span(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Hours(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`week`: spans by the name of the day; a day that is not named is closed. `days`: spans by date (`2026-12-24`), instead of the week's."""
+    """`week`: spans by the name of the day; an unnamed day is closed. `days`: spans by date (`2026-12-24`), in the week's place."""
 
     week: dict[str, tuple[Span, ...]] = {}
     days: dict[str, tuple[Span, ...]] = {}

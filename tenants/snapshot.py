@@ -13,8 +13,12 @@ from runtime.database import Database
 from runtime.fresh import FreshCache
 from runtime.ids import TenantId
 from runtime.sentry import TenantTags
+from tenants.answerers import AnswererView
+from tenants.hours import Hours
+from tenants.inbound_routes import RouteView
 from tenants.slugs import is_slug
 from tenants.tiers import Tier, tier
+from tenants.transfer_directory import EntryView
 
 
 class SenderView(msgspec.Struct, frozen=True):
@@ -44,7 +48,7 @@ class CredentialView(msgspec.Struct, frozen=True):
 
 
 class ToolView(msgspec.Struct, frozen=True):
-    """A tool of the tenant's own: an HTTP endpoint that the model may call. Its secrets are sealed."""
+    """A tool of the tenant's own: an HTTP endpoint that the model may call. Its secrets are sealed, bound to the column `sealed_for`."""
 
     name: str
     url: str
@@ -55,6 +59,7 @@ class ToolView(msgspec.Struct, frozen=True):
     repeatable: bool
     business_arguments: tuple[str, ...]
     business_seconds: int
+    sealed_for: str = "http_tools.secret"
 
 
 class Raw(msgspec.Struct, frozen=True):
@@ -75,6 +80,10 @@ class Raw(msgspec.Struct, frozen=True):
     tools: list[ToolView]
     bodies_days: int
     capture: str
+    hours: Hours | None = None
+    inbound_routes: tuple[RouteView, ...] = ()
+    transfers: tuple[EntryView, ...] = ()
+    answerers: tuple[AnswererView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +107,10 @@ class Snapshot:
     tools: Mapping[str, ToolView] = field(default_factory=dict, repr=False)
     bodies_days: int = 30
     capture: str = "failures"  # or "all": whose bodies are kept
+    hours: Hours | None = None
+    inbound_routes: Mapping[str, RouteView] = field(default_factory=dict, repr=False)
+    transfers: tuple[EntryView, ...] = field(default=(), repr=False)
+    answerers: Mapping[str, AnswererView] = field(default_factory=dict, repr=False)
     accepted_since: dict[UUID, int] = field(default_factory=dict)  # segments per registration that this process added
 
     @property
@@ -179,4 +192,8 @@ def snapshot_of(raw: Raw) -> Snapshot:
         tools={each.name: each for each in raw.tools},
         bodies_days=raw.bodies_days,
         capture=raw.capture,
+        hours=raw.hours,
+        inbound_routes={each.phone_number: each for each in raw.inbound_routes},
+        transfers=raw.transfers,
+        answerers={each.type: each for each in raw.answerers},
     )

@@ -209,3 +209,42 @@ vapi_accounts = Table(
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
 )
+inbound_routes = Table(
+    "inbound_routes",
+    metadata,
+    Column("tenant_id", Uuid, primary_key=True),
+    Column("phone_number", Text, primary_key=True),
+    Column("target", JSONB, nullable=False),
+    Column("overrides", JSONB, nullable=False),
+    Column("variables", JSONB, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+)
+transfer_directory = Table(
+    "transfer_directory",
+    metadata,
+    Column("tenant_id", Uuid, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("destination", JSONB, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("message", Text),
+    Column("hours", JSONB(none_as_null=True)),
+    Column("closed_message", Text),
+    Column("is_default", Boolean, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+)
+answerers = Table(
+    "answerers",
+    metadata,
+    Column("tenant_id", Uuid, primary_key=True),
+    Column("type", Text, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("timeout_ms", Integer, nullable=False),
+    Column("secret_sealed", Text, nullable=False),
+    Column("previous_secret_sealed", Text),
+    Column("previous_secret_until", Instant),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+)

@@ -3,12 +3,10 @@
 Order of refusals: 401 before the body is read, 413, 400, 403, 503; a tool call that is none of these is answered with 200.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import astuple
 from uuid import UUID
 
-import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runtime import metrics, sentry
@@ -16,10 +14,15 @@ from runtime.crypto import Keyring
 from runtime.database import Database, passing_condition
 from runtime.fresh import FreshCache
 from runtime.ids import uuid7
-from runtime.refusals import Forbidden, Refusal, Unauthorized, Unavailable, Unprocessable
+from runtime.logs import log
+from runtime.refusals import Forbidden, Refusal, Unauthorized, Unprocessable
 from tenants.assistants import owners_of
 from tenants.snapshot import Snapshot, TenantBook
 from webhooks import answers, keys, records
+from webhooks.activity import Activity, comes_often
+from webhooks.answer_shapes import SAFE
+from webhooks.answering import Answering
+from webhooks.answers import NOTHING, Answer
 from webhooks.asked import asked_by
 from webhooks.bodies import body_of
 from webhooks.calls import CallFacts, report_facts, status_facts
@@ -29,28 +32,13 @@ from webhooks.dead_letters import DeadLetters, settle
 from webhooks.duplicates import DuplicateCounter
 from webhooks.envelope import Webhook, read
 from webhooks.information import information
-from webhooks.kinds import is_known
+from webhooks.kinds import CONTROL, is_known
 from webhooks.modes import OFF, mode_of
 from webhooks.tool_work import Longer, ToolWork
 
-RECORD_SECONDS = 2.0  # a caller is waiting
-NO_ASSISTANT = "Sorry, nobody is set up to take this call yet. Please try again later."
-SUSPENDED_CALL = "Sorry, this service is paused at the moment. Please try again later."
 KEEP_ALL = "all"
 
 Keep = Callable[[Snapshot, UUID, bytes], Awaitable[None]]
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """What goes back to Vapi with 200; the key it was recorded under, and the webhook's id where this delivery was the first."""
-
-    body: bytes
-    replayed: bool = False
-    key: bytes | None = None
-    recorded: UUID | None = None
-
-
-NOTHING = b"{}"
 
 
 class Ingest:
@@ -63,6 +51,8 @@ class Ingest:
         tenants: TenantBook,
         claims: Claims,
         tools: ToolWork,
+        answering: Answering,
+        activity: Activity,
         duplicates: DuplicateCounter,
         keep: Keep,
     ) -> None:
@@ -71,6 +61,8 @@ class Ingest:
         self._tenants = tenants
         self._claims = claims
         self._tools = tools
+        self._answering = answering
+        self._activity = activity
         self._duplicates = duplicates
         self._keep = keep
         self._dead = DeadLetters(database, keep)
@@ -135,11 +127,13 @@ class Ingest:
             case "status-update":
                 return await self._status(tenant, webhook)
             case "assistant-request":
-                return await self._assistant_request(tenant, webhook)
+                return await self._answering.assistant(tenant, webhook)
             case "voice-request":
                 raise Unprocessable("This service makes no speech; a 200 would be played as audio. Point voice.server elsewhere.")
+            case asked if asked in SAFE:
+                return await self._answering.asked(tenant, webhook, longer)
             case _:
-                return await self._information(tenant, webhook)
+                return await self._only_informs(tenant, webhook)
 
     async def _refuse_foreign_assistant(self, tenant: Snapshot, webhook: Webhook) -> None:
         if webhook.assistant_id is None or webhook.assistant_id in tenant.assistants:
@@ -180,6 +174,15 @@ class Ingest:
             self._duplicates.count(tenant.id, key)
         return Answer(NOTHING, replayed=outcome == "replay", key=key, recorded=delivery if outcome == "new" else None)
 
+    async def _only_informs(self, tenant: Snapshot, webhook: Webhook) -> Answer:
+        """What comes many times in a call is noted on it, anything else is recorded once."""
+        if comes_often(webhook):
+            self._activity.note(tenant.id, webhook)
+            return Answer(NOTHING)
+        if webhook.type == CONTROL:
+            warn_of_control(webhook)
+        return await self._information(tenant, webhook)
+
     async def _information(self, tenant: Snapshot, webhook: Webhook) -> Answer:
         effect = information(webhook, NOTHING.decode())
         (claimed,) = await self._tools.accept(tenant, [effect], mode_of(tenant))
@@ -188,18 +191,8 @@ class Ingest:
         recorded = effect.webhook_id if claimed.outcome == "new" else None
         return Answer(NOTHING, replayed=claimed.outcome == "replay", key=bytes.fromhex(effect.key), recorded=recorded)
 
-    async def _assistant_request(self, tenant: Snapshot, webhook: Webhook) -> Answer:
-        """Somebody is on the line and Vapi waits at most 7.5 s: answered from memory even when it cannot be recorded."""
-        answer = msgspec.json.encode(assistant_for(tenant))
-        try:
-            async with asyncio.timeout(RECORD_SECONDS):
-                await self._tools.accept(tenant, [information(webhook, answer.decode())], mode_of(tenant))
-        except (Unavailable, TimeoutError):
-            metrics.effects_ended("unrecorded").inc()
-        return Answer(answer)
 
-
-ANSWERED = {"tool-calls", "function-call", "assistant-request", "voice-request"}  # an answer is waited for: nothing is put off
+ANSWERED = {"tool-calls", "function-call", "assistant-request", "voice-request", *SAFE}  # an answer is waited for: nothing is put off
 
 
 def facts_fingerprint(facts: CallFacts) -> bytes:
@@ -207,11 +200,10 @@ def facts_fingerprint(facts: CallFacts) -> bytes:
     return keys.digest(*(None if part is None else str(part) for part in astuple(facts)))
 
 
-def assistant_for(tenant: Snapshot) -> dict[str, str]:
-    """Who takes a call whose number has no assistant: the tenant's only one, else a sentence that is spoken to the caller."""
-    if tenant.status != "active":
-        return {"error": SUSPENDED_CALL}
-    return {"assistantId": next(iter(tenant.assistants))} if len(tenant.assistants) == 1 else {"error": NO_ASSISTANT}
+def warn_of_control(webhook: Webhook) -> None:
+    """Whoever subscribes to phone-call-control takes over hanging up and forwarding: our configuration never does, and nobody here acts."""
+    metrics.PHONE_CALL_CONTROL.inc()
+    log.warning("phone-call-control is recorded and not acted on: remove it from serverMessages", assistant_id=webhook.assistant_id)
 
 
 async def load_owners(database: Database, vapi_assistant_id: str) -> frozenset[UUID]:

@@ -100,7 +100,7 @@ def one_webhook(rows: list[dict[str, Any]]) -> dict[str, Any]:
     answered = [msgspec.json.decode(row["answer"]) for row in rows]
     failed = next((answer["error"] for answer in answered if isinstance(answer, dict) and "error" in answer), None)
     states = {row["state"] for row in rows}
-    reasons = [row["reason"] or INTERRUPTED for row in rows if row["state"] == DEAD]
+    reasons = [row["reason"] or INTERRUPTED for row in rows if row["state"] == DEAD or row["reason"]]
     return {
         "id": first["webhook_id"],
         "type": first["type"],

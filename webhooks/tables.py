@@ -65,3 +65,12 @@ calls = Table(
     Column("looks", SmallInteger, nullable=False),
     Column("look_at", Instant),
 )
+call_activity = Table(
+    "call_activity",
+    metadata,
+    Column("tenant_id", Uuid, primary_key=True),
+    Column("call_id", Text, primary_key=True),
+    Column("type", Text, primary_key=True),
+    Column("first_at", Instant, nullable=False),
+    Column("last_at", Instant, nullable=False),
+)

@@ -17,7 +17,7 @@ from api.wiring import wiring_of
 from runtime import clock, metrics, sentry
 from runtime.places import Places
 from runtime.refusals import NotFound, Refusal, TooLarge
-from webhooks.ingest import Answer
+from webhooks.answers import Answer
 from webhooks.tool_work import Longer
 
 PREFIX = "/vapi-webhook/"

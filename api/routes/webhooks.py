@@ -19,6 +19,8 @@ from billing.money import Money
 from messaging import outbox
 from runtime.refusals import Invalid, NotFound
 from webhooks import records
+from webhooks.activity import activity_of
+from webhooks.kinds import warning_of
 
 
 class Webhook(Body):
@@ -36,6 +38,7 @@ class Webhook(Body):
     error: str | None
     reason: str | None
     replay_of: UUID | None
+    warning: str | None
 
 
 class Replay(Body):
@@ -62,11 +65,21 @@ class Call(Body):
     reported_by: str | None
 
 
+class CallActivity(Body):
+    """Messages of a type that comes many times: by their own clock, when the first and the last one was."""
+
+    type: str
+    first_at: str
+    last_at: str
+
+
 class CallDetail(Call):
     """A call with everything that belongs to it."""
 
     webhooks: list[Webhook]
     messages: list[dict[str, Any]]
+    activity: list[CallActivity]
+    warnings: list[str]
 
 
 class WebhookRoutes(Controller):
@@ -151,7 +164,10 @@ class CallRoutes(Controller):
             row = await records.call(connection, tenant, call_id)
             heard = await records.list_webhooks(connection, tenant, None, call_id, None, None, 200)
             texts = await outbox.list_messages(connection, tenant, call_id=call_id, limit=200)
-        return CallDetail(**call_fields(row), webhooks=[shown_webhook(each) for each in heard], messages=texts)
+            often = [shown_activity(each) for each in await activity_of(connection, tenant, call_id)]
+        shown = [shown_webhook(each) for each in heard]
+        warnings = sorted({each.warning for each in shown if each.warning})
+        return CallDetail(**call_fields(row), webhooks=shown, messages=texts, activity=often, warnings=warnings)
 
 
 def call_position(cursor: str | None) -> tuple[datetime, str] | None:
@@ -175,7 +191,12 @@ def call_position(cursor: str | None) -> tuple[datetime, str] | None:
 
 def shown_webhook(row: dict[str, Any]) -> Webhook:
     """A webhook as the contract has it."""
-    return Webhook(**{**row, "received_at": moment(row["received_at"])})
+    return Webhook(**{**row, "received_at": moment(row["received_at"]), "warning": warning_of(row["type"])})
+
+
+def shown_activity(row: dict[str, Any]) -> CallActivity:
+    """Activity as the contract has it."""
+    return CallActivity(row["type"], moment(row["first_at"]) or "", moment(row["last_at"]) or "")
 
 
 def call_fields(row: dict[str, Any]) -> dict[str, Any]:

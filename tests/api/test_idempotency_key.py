@@ -94,6 +94,18 @@ async def to_forget_vapi(tenant: Tenant, _: Person) -> Made:
     return "/v1/vapi", None
 
 
+ROUTE, ENTRY, ANSWERER = "/v1/inbound-routes/+19075550142", "/v1/transfer-directory/sales", "/v1/answerers/campaign.predial"
+SALES, ENDPOINT = {"destination": {"type": "number", "number": "+19075550101"}}, {"url": "https://tools.example.com/ask"}
+
+
+def put_before(path: str, body: Any, then: str = "", sent: Any = None) -> Ready:
+    async def ready(tenant: Tenant, _: Person) -> Made:
+        assert (await tenant.ask("PUT", path, body)).status_code == 200
+        return path + then, sent
+
+    return ready
+
+
 CALLS: dict[str, Ready] = {
     "post /v1/assistants": at_once(lambda _: ("/v1/assistants", assistant_body())),
     "patch /v1/assistants/{assistant_id}": at_once(lambda t: (f"/v1/assistants/{t.assistant['id']}", {"name": "Renamed"})),
@@ -113,6 +125,13 @@ CALLS: dict[str, Ready] = {
     "put /v1/tools/{name}": at_once(lambda _: ("/v1/tools/book", {"url": "https://tools.example.com/book"})),
     "delete /v1/tools/{name}": to_remove_a_tool,
     "post /v1/tools/{name}/rotate-secret": to_rotate_a_tool,
+    "put /v1/inbound-routes/{phone_number}": at_once(lambda _: (ROUTE, {"error": "Nobody is there."})),
+    "delete /v1/inbound-routes/{phone_number}": put_before(ROUTE, {"error": "Nobody is there."}),
+    "put /v1/transfer-directory/{name}": at_once(lambda _: (ENTRY, SALES)),
+    "delete /v1/transfer-directory/{name}": put_before(ENTRY, SALES),
+    "put /v1/answerers/{type}": at_once(lambda _: (ANSWERER, ENDPOINT)),
+    "delete /v1/answerers/{type}": put_before(ANSWERER, ENDPOINT),
+    "post /v1/answerers/{type}/rotate-secret": put_before(ANSWERER, ENDPOINT, "/rotate-secret", {"grace_seconds": 60}),
     "put /v1/vapi": at_once(lambda _: ("/v1/vapi", {"api_key": "a-key-at-vapi-of-the-suite"})),
     "delete /v1/vapi": to_forget_vapi,
     "put /v1/retention": at_once(lambda _: ("/v1/retention", {"keys_hours": 100, "bodies_days": 7, "capture": "all"})),

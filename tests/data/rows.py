@@ -49,6 +49,9 @@ def row_of(table: str, ids: Ids) -> Row:
             "secret_sealed": "s",
             "repeatable": True,
         },
+        "inbound_routes": {"phone_number": f"n{number}", "target": '{"error": "Nobody is there."}'},
+        "transfer_directory": {"name": f"n{number}", "destination": '{"type": "number", "number": "+12025550101"}'},
+        "answerers": {"type": f"t{number}", "url": "https://example.com/a", "method": "POST", "timeout_ms": 3000, "secret_sealed": "s"},
         "vapi_accounts": {"name": f"n{number}", "api_key_sealed": "s", "hint": "abcd"},
         "processed_webhooks": {
             "key": fresh.bytes,
@@ -63,6 +66,7 @@ def row_of(table: str, ids: Ids) -> Row:
         },
         "webhook_bodies": {"webhook_id": fresh, "kept_days": 30, "kept_on": clock.now().date(), "body": b"b"},  # its day is there
         "calls": {"call_id": f"c{number}", "state": "ended", "state_rank": 3},
+        "call_activity": {"call_id": f"c{number}", "type": "model-output", "first_at": MOMENT, "last_at": MOMENT},
         "messages": {
             "id": fresh,
             "recipient": "+12025550101",
@@ -100,10 +104,14 @@ TABLES = (  # parents first
     "registrations",
     "senders",
     "http_tools",
+    "inbound_routes",
+    "transfer_directory",
+    "answerers",
     "vapi_accounts",
     "processed_webhooks",
     "webhook_bodies",
     "calls",
+    "call_activity",
     "messages",
     "message_events",
     "opt_outs",
