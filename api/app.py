@@ -30,6 +30,7 @@ from api.routes.twilio import twilio_inbound, twilio_status
 from api.routes.usage import UsageRoutes
 from api.routes.vapi import TEMPLATE, WebhookDoor, documented
 from api.routes.vapi_account import VapiAccountRoutes
+from api.routes.webhook_credential import WebhookCredentialRoutes
 from api.routes.webhooks import CallRoutes, WebhookRoutes
 from api.wiring import wire
 from runtime.settings import Settings
@@ -59,6 +60,7 @@ def create_app(settings: Settings, schema: str) -> Litestar:
         path="/",
         route_handlers=[
             AssistantRoutes,
+            WebhookCredentialRoutes,
             VapiAccountRoutes,
             SenderRoutes,
             MessageRoutes,
