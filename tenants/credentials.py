@@ -85,7 +85,7 @@ async def add(
     check(plan)
     if given is not None:
         check_secret(plan, given)
-    secret = given or new_secret(plan)
+    secret = new_secret(plan) if given is None else given
     common: dict[str, Any] = {"tenant_id": tenant, "id": uuid7(), "assistant_id": assistant}
     if isinstance(plan, SignaturePlan):
         await refuse_too_many_signing(connection, tenant)
@@ -171,7 +171,7 @@ async def put(
     before = await current(connection, tenant, None)
     kept = before.secret(keyring, tenant) if given is None and before is not None and fits(before.plan, plan) else None
     await retire(connection, tenant, None, grace_seconds)
-    secret = await add(connection, keyring, tenant, None, plan, given or kept)
+    secret = await add(connection, keyring, tenant, None, plan, kept if given is None else given)
     await audit.record(
         connection, actor, "credential.changed", tenant, mode=mode_of(plan), grace_seconds=grace_seconds, new_secret=kept is None
     )

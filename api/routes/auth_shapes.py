@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from api.routes.shapes import END
 from runtime.refusals import Invalid
 from tenants.signature_plans import BearerPlan, Plan, SignaturePlan, check
 
@@ -13,13 +14,13 @@ Secret = Annotated[
     str, Meta(max_length=1_000, description="A secret of your own, 16 to 512 printable ASCII characters. Without one, one is made.")
 ]
 Prefix = Annotated[
-    str, Meta(max_length=64, pattern=r"^[\x21-\x7e]*$", description="What stands before the signature.", examples=["sha256="])
+    str, Meta(max_length=64, pattern=r"^[\x21-\x7e]*" + END, description="What stands before the signature.", examples=["sha256="])
 ]
 Format = Annotated[
     str,
     Meta(
         max_length=500,
-        pattern=r"^[\x20-\x7e\n\r\t]*$",
+        pattern=r"^[\x20-\x7e\n\r\t]*" + END,
         description="What is signed, out of {timestamp}, {body}, {method}, {url}, {svix-id}. The default is {timestamp}.{body}, "
         "without a timestamp {body}.",
         examples=["{timestamp}.{body}"],
