@@ -41,6 +41,7 @@ class Noted:
         self.reasons: list[str] = []
 
     def note(self, tenant: Snapshot | None, reason: str) -> None:
+        assert (tenant is None) == (reason == refusals.UNKNOWN_TENANT)
         self.reasons.append(reason)
 
 
