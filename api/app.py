@@ -126,7 +126,7 @@ def openapi() -> OpenAPIConfig:
 KEYS = {
     "tenantKey": "A tenant's key, or the operator's with the header `X-Tenant: {slug}`.",
     "adminKey": "The operator's key.",
-    "webhookSecret": "The secret of an assistant; also accepted in the header `X-Vapi-Secret`.",
+    "webhookSecret": "A secret of an assistant or a tenant; also accepted in `X-Vapi-Secret` or a header of choice. Or an HMAC over the body.",
 }
 TAGS = {
     "Vapi": "What Vapi posts.",

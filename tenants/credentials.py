@@ -38,11 +38,11 @@ LIVE_HEADERS = text("""
 SELECT count(DISTINCT header) FROM webhook_credentials WHERE tenant_id = :tenant AND valid_until > app.now() AND header <> ALL (:usual)
 """)
 CURRENT = text("""
-SELECT DISTINCT ON (assistant_id) * FROM (
-  SELECT id, assistant_id, created_at, valid_until, secret_sealed, header, bearer_prefix, NULL::jsonb AS plan
+SELECT DISTINCT ON (assistant_id) assistant_id, created_at, secret_sealed, header, bearer_prefix, plan FROM (
+  SELECT id, assistant_id, created_at, secret_sealed, header, bearer_prefix, NULL::jsonb AS plan
   FROM webhook_credentials WHERE tenant_id = :tenant
   UNION ALL
-  SELECT id, assistant_id, created_at, valid_until, secret_sealed, NULL, NULL, plan FROM signing_credentials WHERE tenant_id = :tenant
+  SELECT id, assistant_id, created_at, secret_sealed, NULL, NULL, plan FROM signing_credentials WHERE tenant_id = :tenant
 ) AS every WHERE CAST(:wanted AS uuid[]) IS NULL AND assistant_id IS NULL OR assistant_id = ANY (CAST(:wanted AS uuid[]))
 ORDER BY assistant_id, id DESC
 """)

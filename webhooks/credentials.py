@@ -8,6 +8,7 @@ from runtime.crypto import Keyring
 from tenants.snapshot import Snapshot
 
 BEARER = b"bearer "
+USUAL = (b"authorization", b"x-vapi-secret")
 NOBODY_HASH = bytes(32)
 MOST_PRESENTED = 6  # Authorization, X-Vapi-Secret, and a tenant's own headers (tenants/credentials.py)
 Headers = Mapping[bytes, bytes]
@@ -18,8 +19,12 @@ def presented_secrets(headers: Headers, more: tuple[bytes, ...] = ()) -> list[st
 
     An empty one is none (Vapi sends `x-vapi-secret: ""` where none is set).
     """
-    found = [headers.get(b"authorization", b""), headers.get(b"x-vapi-secret", b""), *(headers.get(name, b"") for name in more)]
-    return [secret for value in found if value and (secret := without_prefix(value))]
+    found = []
+    for name in (*USUAL, *more):
+        value = headers.get(name)
+        if value and (secret := without_prefix(value)):
+            found.append(secret)
+    return found
 
 
 def without_prefix(value: bytes) -> str:
