@@ -126,7 +126,7 @@ def openapi() -> OpenAPIConfig:
 KEYS = {
     "tenantKey": "A tenant's key, or the operator's with the header `X-Tenant: {slug}`.",
     "adminKey": "The operator's key.",
-    "webhookSecret": "A secret of an assistant or a tenant; also accepted in `X-Vapi-Secret` or a header of choice. Or an HMAC over the body.",
+    "webhookSecret": "A secret of an assistant or a tenant; also accepted in `X-Vapi-Secret`. Or an HMAC over the body.",
 }
 TAGS = {
     "Vapi": "What Vapi posts.",
