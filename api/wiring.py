@@ -22,8 +22,10 @@ from webhooks.activity import Activity
 from webhooks.answering import Answering
 from webhooks.claims import Claims
 from webhooks.duplicates import DuplicateCounter
+from webhooks.gate import Gate
 from webhooks.ingest import Ingest
 from webhooks.own_tools import OwnTools
+from webhooks.refusals import RefusalBook
 from webhooks.replays import Replays
 from webhooks.runs import Runs
 from webhooks.tool_http import ToolHttp
@@ -46,6 +48,8 @@ class Wiring:
     duplicates: DuplicateCounter
     activity: Activity
     pacer: Pacer
+    refused: RefusalBook
+    gate: Gate
     ingest: Ingest
     replays: Replays
     tool_http: ToolHttp
@@ -60,6 +64,7 @@ class Wiring:
             await self.wake.close()
             await self.duplicates.close()
             await self.activity.close()
+            await self.refused.close()
             await self.pacer.close()
             await self.redis.aclose()
             await self.database.close()
@@ -71,6 +76,7 @@ async def wire(settings: Settings) -> Wiring:
     database = await open_database(settings.database_url, settings.database_connections)
     redis = open_redis(settings.redis_url)
     tenants, claims, wake, duplicates = TenantBook(database), Claims(database), WakeHint(redis), DuplicateCounter(redis)
+    refused = RefusalBook(redis)
     tool_http = ToolHttp(keyring, settings.tool_hosts)
 
     async def keep(tenant: Snapshot, webhook_id: UUID, body: bytes) -> None:
@@ -92,7 +98,9 @@ async def wire(settings: Settings) -> Wiring:
         duplicates=duplicates,
         activity=activity,
         pacer=Pacer.at(settings.redis_url),
-        ingest=Ingest(database, keyring, tenants, claims, tools, answering, activity, duplicates, keep),
+        ingest=Ingest(database, claims, tools, answering, activity, duplicates, keep),
+        refused=refused,
+        gate=Gate(keyring, tenants, refused),
         replays=Replays(database, claims, tools),
         tool_http=tool_http,
     )

@@ -16,6 +16,7 @@ from runtime.sentry import TenantTags
 from tenants.answerers import AnswererView
 from tenants.hours import Hours
 from tenants.inbound_routes import RouteView
+from tenants.signature_plans import SignaturePlan
 from tenants.slugs import is_slug
 from tenants.tiers import Tier, tier
 from tenants.transfer_directory import EntryView
@@ -44,6 +45,14 @@ class CredentialView(msgspec.Struct, frozen=True):
     """The keyed hash of a webhook secret; `seconds_left` is null while nobody rotated it."""
 
     hash: str
+    seconds_left: float | None
+
+
+class SigningView(msgspec.Struct, frozen=True):
+    """A secret that signs, sealed, and how; `seconds_left` is null while nobody rotated it."""
+
+    sealed: str
+    plan: SignaturePlan
     seconds_left: float | None
 
 
@@ -84,6 +93,8 @@ class Raw(msgspec.Struct, frozen=True):
     inbound_routes: tuple[RouteView, ...] = ()
     transfers: tuple[EntryView, ...] = ()
     answerers: tuple[AnswererView, ...] = ()
+    bearer_headers: tuple[str, ...] = ()
+    signing: tuple[SigningView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +122,9 @@ class Snapshot:
     inbound_routes: Mapping[str, RouteView] = field(default_factory=dict, repr=False)
     transfers: tuple[EntryView, ...] = field(default=(), repr=False)
     answerers: Mapping[str, AnswererView] = field(default_factory=dict, repr=False)
+    bearer_headers: tuple[bytes, ...] = ()  # where secrets may come beside Authorization and X-Vapi-Secret
+    signing: tuple[SigningView, ...] = field(default=(), repr=False)
+    opened: dict[str, bytes] = field(default_factory=dict, repr=False)  # sealed secret → key: each is opened once per snapshot
     accepted_since: dict[UUID, int] = field(default_factory=dict)  # segments per registration that this process added
 
     @property
@@ -196,4 +210,6 @@ def snapshot_of(raw: Raw) -> Snapshot:
         inbound_routes={each.phone_number: each for each in raw.inbound_routes},
         transfers=raw.transfers,
         answerers={each.type: each for each in raw.answerers},
+        bearer_headers=tuple(name.encode() for name in raw.bearer_headers),
+        signing=raw.signing,
     )

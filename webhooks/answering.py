@@ -76,7 +76,7 @@ class Answering:
             async with asyncio.timeout(RECORD_SECONDS):
                 (claimed,) = await self._tools.accept(tenant, [effect], mode_of(tenant))
         except (Unavailable, TimeoutError):
-            metrics.EFFECTS.labels("unrecorded").inc()
+            metrics.effects_ended("unrecorded").inc()
             return Answer(answer)
         key = bytes.fromhex(effect.key)
         if claimed.outcome == "replay" and claimed.answer not in (None, NOTHING.decode()):

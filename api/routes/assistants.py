@@ -1,9 +1,8 @@
 """Assistants of a tenant: registered with a secret that is shown once."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
-import msgspec
 from litestar import Controller, delete, get, patch, post
 from litestar.datastructures import State
 from litestar.di import NamedDependency
@@ -12,6 +11,7 @@ from msgspec import Meta
 
 from api.callers import Caller
 from api.pages import Cursor, Limit, Page, id_position, page
+from api.routes.auth_shapes import Auth, AuthRequest, shown_auth
 from api.routes.shapes import END, Body, moment
 from api.wiring import Wiring, wiring_of
 from runtime.refusals import Invalid
@@ -32,12 +32,6 @@ Grace = Annotated[int, Meta(ge=0, le=604_800, description="How long the old secr
 DAY = 86_400
 
 
-class AuthRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How Vapi proves itself."""
-
-    mode: Literal["bearer", "hmac"] = "bearer"
-
-
 class RegisterRequest(Body):
     """An assistant to register."""
 
@@ -54,16 +48,10 @@ class RenameRequest(Body):
 
 
 class RotateRequest(Body):
-    """How to rotate a secret."""
+    """How to rotate a secret; without `auth` its options stay."""
 
     grace_seconds: Grace = DAY
-
-
-class Auth(Body, omit_defaults=True):
-    """The credential; the secret appears here only."""
-
-    mode: str
-    secret: str | None = None
+    auth: AuthRequest | None = None
 
 
 class Assistant(Body):
@@ -90,14 +78,21 @@ class AssistantRoutes(Controller):
     async def register(self, data: JSONBody[RegisterRequest], caller: NamedDependency[Caller], state: State) -> Assistant:
         """Register it and make its secret."""
         wiring = wiring_of(state)
-        if data.auth.mode == "hmac":
-            raise Invalid.at("/auth/mode", "HMAC credentials are not available yet; use bearer.")
         if data.configure_vapi:
             raise Invalid.at(
                 "/configure_vapi", "Configuring Vapi for you is not available yet; set server.url and the secret in Vapi's dashboard."
             )
         async with wiring.database.tenant_scope(caller.tenant.id) as connection:
-            made = await assistants.register(connection, wiring.keyring, caller.tenant.id, data.vapi_assistant_id, data.name, caller.actor)
+            made = await assistants.register(
+                connection,
+                wiring.keyring,
+                caller.tenant.id,
+                data.vapi_assistant_id,
+                data.name,
+                caller.actor,
+                data.auth.plan(),
+                data.auth.given,
+            )
         wiring.tenants.forget(caller.tenant.slug)
         return shown(wiring, caller, made.row, made.secret)
 
@@ -146,10 +141,17 @@ class AssistantRoutes(Controller):
         self, assistant_id: FromPath[UUID], data: JSONBody[RotateRequest], caller: NamedDependency[Caller], state: State
     ) -> Assistant:
         """Make a new secret."""
-        wiring = wiring_of(state)
+        wiring, auth = wiring_of(state), data.auth
         async with wiring.database.tenant_scope(caller.tenant.id) as connection:
             made = await assistants.rotate_secret(
-                connection, wiring.keyring, caller.tenant.id, assistant_id, data.grace_seconds, caller.actor
+                connection,
+                wiring.keyring,
+                caller.tenant.id,
+                assistant_id,
+                data.grace_seconds,
+                caller.actor,
+                auth.plan() if auth else None,
+                auth.given if auth else None,
             )
         wiring.tenants.forget(caller.tenant.slug)
         return shown(wiring, caller, made.row, made.secret)
@@ -167,6 +169,6 @@ def shown(wiring: Wiring, caller: Caller, row: dict[str, Any], secret: str | Non
         vapi_assistant_id=row["vapi_assistant_id"],
         name=row["name"],
         webhook_url=webhook_url(wiring, caller.tenant.slug),
-        auth=Auth("bearer", secret),
+        auth=shown_auth(row["plan"], secret),
         created_at=moment(row["created_at"]) or "",
     )
