@@ -70,8 +70,7 @@ class CallPlayer:
         Raises:
             ValueError: there is no such script.
         """
-        script = wanted.script if isinstance(wanted.script, Script) else story(wanted.script, wanted.rng("story"))
-        name = wanted.script if isinstance(wanted.script, str) else "given"
+        name, script = ("given", wanted.script) if isinstance(wanted.script, Script) else story(wanted.script, wanted.rng("story"))
         call_id = wanted.call_id or str(uuid.uuid4())
         book = self.books.open(CallBook(call_id=call_id, script=name, assistant_id=wanted.assistant_id))
         await _Playing(self._player, self._note, wanted, script, book, seen).run()

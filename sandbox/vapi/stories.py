@@ -24,8 +24,8 @@ _DRAWN = ("booking", "question", "inquiry", "reminders", "transfer")
 _WEIGHTS = (40, 25, 20, 10, 5)
 
 
-def story(name: str, rng: Random) -> Script:
-    """The call of this name, or with `any` one that the seed draws.
+def story(name: str, rng: Random) -> tuple[str, Script]:
+    """The call of this name, or with `any` one that the seed draws, and its name.
 
     Raises:
         ValueError: there is none of this name.
@@ -34,7 +34,7 @@ def story(name: str, rng: Random) -> Script:
         name = rng.choices(_DRAWN, _WEIGHTS)[0]
     if name not in STORIES:
         raise ValueError(f"there is no script {name!r}; there are any, {', '.join(STORIES)}")
-    return STORIES[name](rng)
+    return name, STORIES[name](rng)
 
 
 def _booking(rng: Random) -> Script:

@@ -30,10 +30,15 @@ class Span:
         return self.least <= value <= self.most
 
     def __str__(self) -> str:
-        return f"{self.least:,}" if self.least == self.most else f"{self.least:,} to {self.most:,}"
+        return amount(self.least) if self.least == self.most else f"{amount(self.least)} to {amount(self.most)}"
 
 
 Sent = dict[str, Span]
+
+
+def amount(value: Decimal) -> str:
+    """A figure for people: thousands apart, no zeros at its end."""
+    return f"{value.normalize():,f}"
 
 
 def sent_in(books: Iterable[Mapping[str, Any]]) -> Sent:

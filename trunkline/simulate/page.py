@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from trunkline.simulate.agreement import FIGURES, Span
+from trunkline.simulate.agreement import FIGURES, Span, amount
 
 WIDTH = 150
 
@@ -38,7 +38,7 @@ def cells(row: dict[str, Any]) -> list[str]:
     for figure in FIGURES:
         sent = row["sent"][figure]
         found.append(str(Span(Decimal(sent["least"]), Decimal(sent["most"]))))
-        recorded = "?" if row["recorded"] is None else f"{Decimal(row['recorded'][figure]):,}"
+        recorded = "?" if row["recorded"] is None else amount(Decimal(row["recorded"][figure]))
         found.append(f"! {recorded}" if figure in row["differs"] else recorded)
     return found
 
