@@ -1,6 +1,7 @@
 """Plays webhooks the way Vapi does: its headers, compact JSON, its retries."""
 
 import asyncio
+import io
 import secrets
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
@@ -143,7 +144,7 @@ class Player:
         try:
             async with self._session.post(
                 delivery.url,
-                data=data,
+                data=io.BytesIO(data),  # as aiohttp wants large ones
                 headers=_headers(delivery, body, data),
                 timeout=aiohttp.ClientTimeout(total=delivery.timeout_seconds),
                 allow_redirects=False,

@@ -63,6 +63,15 @@ class Tools(_Step, tag="tool-calls"):
     calls: Annotated[list[ToolCall], msgspec.Meta(min_length=1, max_length=20)]
     shape: Shape = "A"
 
+    def __post_init__(self) -> None:
+        """The legacy shape holds one call.
+
+        Raises:
+            ValueError: it shall hold several.
+        """
+        if self.shape == "G" and len(self.calls) > 1:
+            raise ValueError("shape G holds one call")
+
 
 class Transfer(_Step, tag="transfer-destination-request"):
     """Whereto? Sent where the model named no destination."""

@@ -9,11 +9,7 @@ HOOK_ID = "hook-function-call"  # the one id of every call that an assistant hoo
 
 
 def reshaped(body: dict[str, Any], shape: Shape) -> dict[str, Any]:
-    """A `tool-calls` body of shape A, with object arguments in three lists, in another shape. G takes the first call only.
-
-    Raises:
-        ValueError: several calls in shape G.
-    """
+    """A `tool-calls` body of shape A, with object arguments in three lists, in another shape; G holds one call only."""
     message = body["message"]
     calls = message["toolCallList"]
     definitions = message["toolWithToolCallList"]
