@@ -61,9 +61,12 @@ class PlayingControl:
         async def tell_delivery(delivery: dict[str, Any]) -> None:
             await tell({"delivery": delivery})
 
-        book: CallBook = await self._calls.play(wanted, tell_delivery)
-        await tell({"call": book})
-        await response.write_eof()
+        try:
+            book: CallBook = await self._calls.play(wanted, tell_delivery)
+            await tell({"call": book})
+            await response.write_eof()
+        except ConnectionResetError:  # nobody listens any more: the call ends here, its book stays
+            return response
         return response
 
     async def _books(self, request: web.Request) -> web.Response:

@@ -16,10 +16,10 @@ from trunkline.simulate.plan import PlannedCall, planned
 from trunkline.simulate.records import Records
 from trunkline.simulate.seats import Seat, Seats
 from trunkline.simulate.target import Target, look
-from trunkline.simulate.view import View
+from trunkline.simulate.view import ACCEPTED, View
 
-LOOK_EVERY = 2.0
-MOST_UNHEARD = 3
+LOOK_EVERY = 1.0
+MOST_FAILED = 8  # in a row, for each call that plays at once: two messages with all their tries
 AFTER_A_STOP = 3.0  # whoever pressed Ctrl-C does not wait for the counts of duplicates
 
 
@@ -47,8 +47,10 @@ class Day:
     books: dict[int, list[player.Book]] = field(default_factory=dict)  # by seat
     broken: list[str] = field(default_factory=list)
     interrupted: bool = False
-    unheard: int = 0  # calls in a row of which nothing was answered well
+    given_up: bool = False
+    _failed: int = 0  # deliveries in a row that got no good answer
     _playing: asyncio.Task[Any] | None = None
+    _calling: dict[str, asyncio.Task[None]] = field(default_factory=dict)  # by call
 
     def stop(self) -> None:
         """Begin no further call and end with what was done; a second time: end now."""
@@ -90,24 +92,37 @@ class Day:
                 await gate.acquire()
                 if self.stopped.is_set():
                     return
-                tasks.create_task(self._call(vapi, seats[call.seat], call)).add_done_callback(lambda _: gate.release())
+                call_id = str(uuid4())
+                self._calling[call_id] = tasks.create_task(self._call(vapi, seats[call.seat], call, call_id))
+                self._calling[call_id].add_done_callback(lambda _: gate.release())
 
-    async def _call(self, vapi: httpx.AsyncClient, seat: Seat, call: PlannedCall) -> None:
+    async def _call(self, vapi: httpx.AsyncClient, seat: Seat, call: PlannedCall, call_id: str) -> None:
+        """Play it; of one that is broken off, what was sent until then counts."""
         more = {"script": "any", "seed": call.seed, "speed": self.wanted.speed, "duplicates": self.wanted.duplicates, "reorder": 0.05}
+        book: player.Book | None
         try:
-            book = await player.play(vapi, player.order_for(seat, str(uuid4()), call.caller, **more), self.view.delivered)
+            book = await player.play(vapi, player.order_for(seat, call_id, call.caller, **more), self._delivered)
         except player.BrokeOff as error:
             self.broken.append(f"a call of {seat.slug}: {error}")
-        else:
+            book = await player.book_of(vapi, call_id)
+        except asyncio.CancelledError:
+            if not self.given_up:
+                raise
+            book = await player.book_of(vapi, call_id)
+        del self._calling[call_id]
+        if book is not None:
             self.books.setdefault(call.seat, []).append(book)
-            self._listen(book)
         self.view.played()
 
-    def _listen(self, book: player.Book) -> None:
-        """Give up on a Trunkline that answers nothing any more: each message to it is waited for."""
-        self.unheard = 0 if any(counts["answered"] for counts in book["by_type"].values()) else self.unheard + 1
-        if self.unheard >= MOST_UNHEARD:
+    def _delivered(self, delivery: player.Delivery) -> None:
+        """Note a delivery. A Trunkline that answers nothing well any more is given up: each message to it is waited for."""
+        self.view.delivered(delivery)
+        self._failed = 0 if delivery["status"] in ACCEPTED else self._failed + 1
+        if self._failed >= MOST_FAILED * self.wanted.at_once and not self.given_up:
+            self.given_up = True
             self.stopped.set()
+            for task in self._calling.values():
+                task.cancel()
 
     async def _sleep(self, seconds: float) -> None:
         """So long, or until stopped."""
@@ -141,7 +156,7 @@ class Day:
         everything = [book for books in self.books.values() for book in books]
         read = [each for each in recorded if each is not None]
         total = {name: sum(each[name] for each in read) for name in read[0]} if len(read) == len(recorded) and read else None
-        agrees = not self.broken and (self.interrupted or not self.stopped.is_set()) and all(row["agrees"] for row in rows)
+        agrees = not self.broken and not self.given_up and all(row["agrees"] for row in rows)
         return {
             "seed": self.wanted.seed,
             "rows": rows,
@@ -151,7 +166,7 @@ class Day:
             "calls_planned": self.wanted.calls,
             "calls_broken": self.broken,
             "interrupted": self.interrupted,
-            "given_up": self.stopped.is_set() and not self.interrupted,
+            "given_up": self.given_up,
             "played_seconds": round(played, 1),
             "took_seconds": round(took, 1),
             "agrees": agrees,

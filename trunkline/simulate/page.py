@@ -56,7 +56,7 @@ def remarks(result: dict[str, Any]) -> list[str]:
     if result["interrupted"]:
         lines.append(f"Interrupted after {played} of {result['calls_planned']} calls; counts of duplicates may come a minute later.")
     if result["given_up"]:
-        lines.append(f"Given up after {played} of {result['calls_planned']} calls: Trunkline answered nothing of the last ones.")
+        lines.append(f"Given up after {played} of {result['calls_planned']} calls: Trunkline answered nothing well any more.")
     if any(row["recorded"] is None for row in result["rows"]):
         lines.append("Trunkline's records could not be read: it does not answer.")
     differs = not all(row["agrees"] for row in result["rows"])

@@ -54,6 +54,15 @@ async def play(vapi: httpx.AsyncClient, order: dict[str, Any], seen: Callable[[D
     raise BrokeOff("the sandbox ended before the call did")
 
 
+async def book_of(vapi: httpx.AsyncClient, call_id: str) -> Book | None:
+    """What the sandbox has sent of a call by now; None where it does not tell."""
+    try:
+        books: list[Book] = (await vapi.get("/control/books", params={"call_id": call_id})).json()["calls"]
+    except (httpx.HTTPError, ValueError, KeyError):
+        return None
+    return books[0] if books else None
+
+
 def client_of(vapi_url: str) -> httpx.AsyncClient:
     """A pool of connections to the sandbox."""
     return httpx.AsyncClient(base_url=vapi_url, timeout=LONGEST_CALL_SECONDS, limits=httpx.Limits(max_connections=None))
