@@ -12,6 +12,7 @@ import click
 
 from runtime.settings import SettingError, Settings, load
 from runtime.version import VERSION
+from trunkline.simulate.command import simulate
 
 API_NEEDS = ("database_url", "redis_url", "public_base_url", "secret_keys", "admin_key")
 WORKER_NEEDS = ("database_url", "redis_url", "public_base_url", "secret_keys")
@@ -132,6 +133,9 @@ def dev(port: int, data_dir: Path, *, demo: bool) -> None:
     from trunkline.dev.run import run_dev
 
     sys.exit(run_dev(port, data_dir, demo=demo))
+
+
+main.add_command(simulate)
 
 
 @main.group()
