@@ -20,9 +20,11 @@ from api.problems import answer_problem
 from api.routes.admin import ControlAdmin, TenantAdmin
 from api.routes.assistants import AssistantRoutes
 from api.routes.bodies import BodyRoutes
+from api.routes.calls import CallRoutes
 from api.routes.health import live, metrics_page, ready
 from api.routes.messages import MessageRoutes
 from api.routes.plans import PlanAdmin
+from api.routes.privacy import PrivacyRoutes
 from api.routes.retention import RetentionRoutes
 from api.routes.senders import SenderRoutes
 from api.routes.tools import ToolRoutes
@@ -30,7 +32,7 @@ from api.routes.twilio import twilio_inbound, twilio_status
 from api.routes.usage import UsageRoutes
 from api.routes.vapi import TEMPLATE, WebhookDoor, documented
 from api.routes.vapi_account import VapiAccountRoutes
-from api.routes.webhooks import CallRoutes, WebhookRoutes
+from api.routes.webhooks import WebhookRoutes
 from api.wiring import wire
 from runtime.settings import Settings
 
@@ -65,6 +67,7 @@ def create_app(settings: Settings, schema: str) -> Litestar:
             ToolRoutes,
             WebhookRoutes,
             BodyRoutes,
+            PrivacyRoutes,
             RetentionRoutes,
             CallRoutes,
             UsageRoutes,

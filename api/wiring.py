@@ -86,7 +86,7 @@ async def wire(settings: Settings) -> Wiring:
         duplicates=duplicates,
         pacer=Pacer.at(settings.redis_url),
         ingest=Ingest(database, keyring, tenants, claims, tools, duplicates, keep),
-        replays=Replays(database, claims, tools),
+        replays=Replays(database, keyring, claims, tools),
         tool_http=tool_http,
     )
 

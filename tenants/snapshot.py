@@ -13,6 +13,7 @@ from runtime.database import Database
 from runtime.fresh import FreshCache
 from runtime.ids import TenantId
 from runtime.sentry import TenantTags
+from tenants.privacy import MASKED, Privacy
 from tenants.slugs import is_slug
 from tenants.tiers import Tier, tier
 
@@ -75,6 +76,7 @@ class Raw(msgspec.Struct, frozen=True):
     tools: list[ToolView]
     bodies_days: int
     capture: str
+    privacy: Privacy = MASKED
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ class Snapshot:
     tools: Mapping[str, ToolView] = field(default_factory=dict, repr=False)
     bodies_days: int = 30
     capture: str = "failures"  # or "all": whose bodies are kept
+    privacy: Privacy = MASKED
     accepted_since: dict[UUID, int] = field(default_factory=dict)  # segments per registration that this process added
 
     @property
@@ -179,4 +182,5 @@ def snapshot_of(raw: Raw) -> Snapshot:
         tools={each.name: each for each in raw.tools},
         bodies_days=raw.bodies_days,
         capture=raw.capture,
+        privacy=raw.privacy,
     )

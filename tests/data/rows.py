@@ -63,6 +63,7 @@ def row_of(table: str, ids: Ids) -> Row:
         },
         "webhook_bodies": {"webhook_id": fresh, "kept_days": 30, "kept_on": clock.now().date(), "body": b"b"},  # its day is there
         "calls": {"call_id": f"c{number}", "state": "ended", "state_rank": 3},
+        "call_contents": {"call_id": f"c{number}", "summary_sealed": "s", "kept_until": MOMENT},
         "messages": {
             "id": fresh,
             "recipient": "+12025550101",
@@ -104,6 +105,7 @@ TABLES = (  # parents first
     "processed_webhooks",
     "webhook_bodies",
     "calls",
+    "call_contents",
     "messages",
     "message_events",
     "opt_outs",
