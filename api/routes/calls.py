@@ -12,6 +12,7 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 from api.callers import Caller
 from api.pages import NOT_OURS, Cursor, Limit, Page, page, position
 from api.routes.shapes import Body, decimal_or_none, dollars, instant, moment
+from api.routes.usage import From, To
 from api.routes.webhooks import Webhook, shown_webhook
 from api.wiring import wiring_of
 from billing.money import Money
@@ -85,17 +86,17 @@ class CallRoutes(Controller):
         state: State,
         call_state: Annotated[str | None, QueryParameter(name="state", description="such as in-progress or ended")] = None,
         assistant_id: Annotated[str | None, QueryParameter(description="Vapi's id of the assistant")] = None,
-        first: Annotated[datetime | None, QueryParameter(name="from", description="first heard of then or later")] = None,
-        end: Annotated[datetime | None, QueryParameter(name="to", description="first heard of before")] = None,
+        start: From = None,
+        to: To = None,
         limit: FromQuery[Limit] = 50,
         cursor: FromQuery[Cursor] = None,
     ) -> Page[Call]:
-        """The newest first; nothing personal."""
+        """The newest first, by when they were first heard of, as are `from` and `to`; nothing personal."""
         wanted = call_list.Wanted(
-            storable("/state", call_state),
-            storable("/assistant_id", assistant_id),
-            None if first is None else instant("/from", first),
-            None if end is None else instant("/to", end),
+            call_state,
+            assistant_id,
+            None if start is None else instant("/from", start),
+            None if to is None else instant("/to", to),
         )
         async with wiring_of(state).database.tenant_scope(caller.tenant.id) as connection:
             rows = await call_list.list_calls(connection, caller.tenant.id, wanted, call_position(cursor), limit + 1)
@@ -149,17 +150,6 @@ def known_text(call_id: str) -> None:
     """
     if "\x00" in call_id:
         raise NotFound("call")
-
-
-def storable(pointer: str, value: str | None) -> str | None:
-    """A text to look for.
-
-    Raises:
-        Invalid: it holds a NUL, which no stored text does.
-    """
-    if value is not None and "\x00" in value:
-        raise Invalid.at(pointer, "There is no such text.")
-    return value
 
 
 def call_position(cursor: str | None) -> tuple[datetime, str] | None:

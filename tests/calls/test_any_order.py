@@ -180,7 +180,10 @@ async def test_a_call_is_what_its_messages_tell_at_once(office: Office, told: li
 
 
 async def test_what_is_told_again_writes_nothing(office: Office) -> None:
-    call_id, report = str(uuid4()), Telling(REPORT, CallFacts("ended", seconds=Decimal(60), said_ms=5), Content("+12025550123"), "a", "enforce")
+    call_id, report = (
+        str(uuid4()),
+        Telling(REPORT, CallFacts("ended", seconds=Decimal(60), said_ms=5), Content("+12025550123"), "a", "enforce"),
+    )
     await office.hear(call_id, report)
     row = "SELECT xmin::text || ctid::text FROM calls WHERE tenant_id = $1 AND call_id = $2"
     before = await office.owner.fetchval(row, office.tenant.id, call_id)
@@ -193,7 +196,9 @@ async def test_corrections_of_two_calls_are_never_one_line(office: Office) -> No
     names = ["c", "1:c", "call-correction:1:c"]
     for name in names:
         for seconds in (60, 70):
-            await office.hear(name, Telling(REPORT, CallFacts("ended", seconds=Decimal(seconds), said_ms=seconds), Content(), None, "enforce"))
+            await office.hear(
+                name, Telling(REPORT, CallFacts("ended", seconds=Decimal(seconds), said_ms=seconds), Content(), None, "enforce")
+            )
     lines = await office.owner.fetch(
         "SELECT source_id, quantity FROM usage_events WHERE tenant_id = $1 AND meter = 'call_seconds'", office.tenant.id
     )
@@ -210,7 +215,8 @@ async def test_what_the_release_before_wrote_stands_as_the_kind_that_told_it(off
         office.tenant.id, call_id,
     )  # fmt: skip
     await office.owner.execute(
-        "INSERT INTO usage_events (tenant_id, meter, source_id, quantity, occurred_at) VALUES ($1, 'call_seconds', 'call:' || $2, 60, app.now())",
+        "INSERT INTO usage_events (tenant_id, meter, source_id, quantity, occurred_at)"
+        " VALUES ($1, 'call_seconds', 'call:' || $2, 60, app.now())",
         office.tenant.id, call_id,
     )  # fmt: skip
     await office.hear(call_id, Telling(STATUS, CallFacts("in-progress", ended_reason="of a status", said_ms=9), Content(), "a", "enforce"))
