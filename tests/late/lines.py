@@ -56,14 +56,16 @@ class Line:
             self.tenant, call_id, datetime.now(UTC) - ago,
         )  # fmt: skip
 
-    async def tool_call(self, call_id: str, ago: timedelta = timedelta(hours=3), source: str = "vapi") -> UUID:
+    async def tool_call(
+        self, call_id: str, ago: timedelta = timedelta(hours=3), source: str = "vapi", assistant: str | None = None
+    ) -> UUID:
         """A tool call was stored, so long ago."""
         at = datetime.now(UTC) - ago
         webhook = UUID(int=int(at.timestamp() * 1000) << 80 | 7 << 76 | 2 << 62 | uuid4().int & (1 << 60) - 1)
         await self.owner.execute(
             "INSERT INTO processed_webhooks (tenant_id, key, fingerprint, webhook_id, place, source, type, state, call_id, answer,"
-            " received_at) VALUES ($1, $2, 'f', $3, 0, $4, 'tool-calls', 'done', $5, '{}', $6)",
-            self.tenant, uuid4().bytes, webhook, source, call_id, at,
+            " received_at, assistant_id) VALUES ($1, $2, 'f', $3, 0, $4, 'tool-calls', 'done', $5, '{}', $6, $7)",
+            self.tenant, uuid4().bytes, webhook, source, call_id, at, assistant,
         )  # fmt: skip
         return webhook
 
