@@ -21,10 +21,12 @@ from api.routes.admin import ControlAdmin, TenantAdmin
 from api.routes.answerers import AnswererRoutes
 from api.routes.assistants import AssistantRoutes
 from api.routes.bodies import BodyRoutes
+from api.routes.calls import CallRoutes
 from api.routes.health import live, metrics_page, ready
 from api.routes.inbound_routes import InboundRouteRoutes
 from api.routes.messages import MessageRoutes
 from api.routes.plans import PlanAdmin
+from api.routes.privacy import PrivacyRoutes
 from api.routes.retention import RetentionRoutes
 from api.routes.senders import SenderRoutes
 from api.routes.tools import ToolRoutes
@@ -34,7 +36,7 @@ from api.routes.usage import UsageRoutes
 from api.routes.vapi import TEMPLATE, WebhookDoor, documented
 from api.routes.vapi_account import VapiAccountRoutes
 from api.routes.webhook_credential import WebhookCredentialRoutes
-from api.routes.webhooks import CallRoutes, WebhookRoutes
+from api.routes.webhooks import WebhookRoutes
 from api.wiring import wire
 from runtime.settings import Settings
 
@@ -73,6 +75,7 @@ def create_app(settings: Settings, schema: str) -> Litestar:
             AnswererRoutes,
             WebhookRoutes,
             BodyRoutes,
+            PrivacyRoutes,
             RetentionRoutes,
             CallRoutes,
             UsageRoutes,

@@ -98,10 +98,10 @@ async def wire(settings: Settings) -> Wiring:
         duplicates=duplicates,
         activity=activity,
         pacer=Pacer.at(settings.redis_url),
-        ingest=Ingest(database, claims, tools, answering, activity, duplicates, keep),
+        ingest=Ingest(database, keyring, claims, tools, answering, activity, duplicates, keep),
         refused=refused,
         gate=Gate(keyring, tenants, refused),
-        replays=Replays(database, claims, tools),
+        replays=Replays(database, keyring, claims, tools),
         tool_http=tool_http,
     )
 

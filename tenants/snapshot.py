@@ -16,6 +16,7 @@ from runtime.sentry import TenantTags
 from tenants.answerers import AnswererView
 from tenants.hours import Hours
 from tenants.inbound_routes import RouteView
+from tenants.privacy import MASKED, Privacy
 from tenants.signature_plans import SignaturePlan
 from tenants.slugs import is_slug
 from tenants.tiers import Tier, tier
@@ -95,6 +96,7 @@ class Raw(msgspec.Struct, frozen=True):
     answerers: tuple[AnswererView, ...] = ()
     bearer_headers: tuple[str, ...] = ()
     signing: tuple[SigningView, ...] = ()
+    privacy: Privacy = MASKED
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,7 @@ class Snapshot:
     bearer_headers: tuple[bytes, ...] = ()  # where secrets may come beside Authorization and X-Vapi-Secret
     signing: tuple[SigningView, ...] = field(default=(), repr=False)
     opened: dict[str, bytes] = field(default_factory=dict, repr=False)  # sealed secret → key: each is opened once per snapshot
+    privacy: Privacy = MASKED
     accepted_since: dict[UUID, int] = field(default_factory=dict)  # segments per registration that this process added
 
     @property
@@ -212,4 +215,5 @@ def snapshot_of(raw: Raw) -> Snapshot:
         answerers={each.type: each for each in raw.answerers},
         bearer_headers=tuple(name.encode() for name in raw.bearer_headers),
         signing=raw.signing,
+        privacy=raw.privacy,
     )

@@ -37,6 +37,8 @@ tenants = Table(
     Column("keys_hours", Integer, nullable=False),
     Column("bodies_days", SmallInteger, nullable=False),
     Column("capture", Text, nullable=False),
+    Column("privacy", JSONB, nullable=False),
+    Column("forget_from", Instant),
     schema="control",
 )
 api_keys = Table(

@@ -4,12 +4,12 @@ Order of refusals: 400, 403, 503; a tool call that is none of these is answered 
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import astuple
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runtime import metrics, sentry
+from runtime.crypto import Keyring
 from runtime.database import Database, passing_condition
 from runtime.fresh import FreshCache
 from runtime.ids import uuid7
@@ -24,6 +24,8 @@ from webhooks.answering import Answering
 from webhooks.answers import NOTHING, Answer
 from webhooks.asked import asked_by
 from webhooks.bodies import body_of
+from webhooks.call_contents import content_of_report, content_of_status
+from webhooks.call_records import REPORT, STATUS, Told, told_by
 from webhooks.calls import CallFacts, report_facts, status_facts
 from webhooks.claims import Claims
 from webhooks.dead_letters import DeadLetters, settle
@@ -45,6 +47,7 @@ class Ingest:
     def __init__(
         self,
         database: Database,
+        keyring: Keyring,
         claims: Claims,
         tools: ToolWork,
         answering: Answering,
@@ -53,6 +56,7 @@ class Ingest:
         keep: Keep,
     ) -> None:
         self._database = database
+        self._keyring = keyring
         self._claims = claims
         self._tools = tools
         self._answering = answering
@@ -137,18 +141,23 @@ class Ingest:
     async def _report(self, tenant: Snapshot, webhook: Webhook) -> Answer:
         if webhook.call_id is None:
             return await self._information(tenant, webhook)
-        return await self._record(tenant, webhook, keys.report_key(webhook.call_id), report_facts(webhook.body), final=True)
+        facts = report_facts(webhook.body)
+        content = content_of_report(webhook.body, webhook.caller, tenant.privacy)
+        told = await told_by(REPORT, facts, content, webhook.assistant_id, self._keyring, tenant)
+        return await self._record(tenant, webhook, keys.report_key(webhook.call_id), told, final=True)
 
     async def _status(self, tenant: Snapshot, webhook: Webhook) -> Answer:
         if webhook.call_id is None:
             return await self._information(tenant, webhook)
         facts = status_facts(webhook.body)
-        return await self._record(tenant, webhook, keys.status_key(webhook.call_id, facts.state), facts, final=False)
+        content = content_of_status(webhook.caller, tenant.privacy)
+        told = await told_by(STATUS, facts, content, webhook.assistant_id, self._keyring, tenant)
+        return await self._record(tenant, webhook, keys.status_key(webhook.call_id, facts.state), told, final=False)
 
-    async def _record(self, tenant: Snapshot, webhook: Webhook, key: bytes, facts: CallFacts, *, final: bool) -> Answer:
-        delivery, fingerprint = uuid7(), facts_fingerprint(facts)
+    async def _record(self, tenant: Snapshot, webhook: Webhook, key: bytes, told: Told, *, final: bool) -> Answer:
+        delivery, fingerprint = uuid7(), facts_fingerprint(told.facts)
         outcome = await self._claims.record_call(
-            tenant.id, delivery, webhook.type, webhook.call_id or "", webhook.assistant_id, key, fingerprint, facts,
+            tenant.id, delivery, webhook.type, webhook.call_id or "", webhook.assistant_id, key, fingerprint, told,
             final=final, mode=mode_of(tenant),
         )  # fmt: skip  # what it is, then how it is taken
         metrics.effects_ended(outcome).inc()
@@ -179,7 +188,7 @@ ANSWERED = {"tool-calls", "function-call", "assistant-request", "voice-request",
 
 def facts_fingerprint(facts: CallFacts) -> bytes:
     """What a message says of a call."""
-    return keys.digest(*(None if part is None else str(part) for part in astuple(facts)))
+    return keys.digest(*(None if part is None else str(part) for part in facts.figures))
 
 
 def warn_of_control(webhook: Webhook) -> None:

@@ -120,6 +120,11 @@ async def to_rotate_the_credential(tenant: Tenant, _: Person) -> Made:
     return f"{await put_credential(tenant)}/rotate", {"grace_seconds": 60}
 
 
+async def to_forget_a_call(tenant: Tenant, _: Person) -> Made:
+    assert (await tenant.tool("current_time", {}, call_id="call-1")).status_code == 200
+    return "/v1/calls/call-1/content", None
+
+
 CALLS: dict[str, Ready] = {
     "post /v1/assistants": at_once(lambda _: ("/v1/assistants", assistant_body())),
     "patch /v1/assistants/{assistant_id}": at_once(lambda t: (f"/v1/assistants/{t.assistant['id']}", {"name": "Renamed"})),
@@ -152,6 +157,8 @@ CALLS: dict[str, Ready] = {
     "put /v1/vapi": at_once(lambda _: ("/v1/vapi", {"api_key": "a-key-at-vapi-of-the-suite"})),
     "delete /v1/vapi": to_forget_vapi,
     "put /v1/retention": at_once(lambda _: ("/v1/retention", {"keys_hours": 100, "bodies_days": 7, "capture": "all"})),
+    "put /v1/privacy": at_once(lambda _: ("/v1/privacy", {"customer": "none", "transcripts": True, "summaries": False})),
+    "delete /v1/calls/{call_id}/content": to_forget_a_call,
     "post /v1/admin/plans": at_once(lambda _: ("/v1/admin/plans", plan_body())),
 }
 OWN_WAY = {"post /v1/webhooks/{webhook_id}/replay"}  # its key names the wish; see test_replay

@@ -51,7 +51,7 @@ CONTRACT = {
 QUERIES = {
     "/v1/messages": {"status", "to", "call_id", "limit", "cursor"},
     "/v1/webhooks": {"type", "call_id", "state", "limit", "cursor"},
-    "/v1/calls": {"limit", "cursor"},
+    "/v1/calls": {"state", "assistant_id", "from", "to", "limit", "cursor"},
     "/v1/assistants": {"limit", "cursor"},
     "/v1/tools": {"limit", "cursor"},
     "/v1/inbound-routes": {"limit", "cursor"},

@@ -68,6 +68,7 @@ def row_of(table: str, ids: Ids) -> Row:
         "webhook_bodies": {"webhook_id": fresh, "kept_days": 30, "kept_on": clock.now().date(), "body": b"b"},  # its day is there
         "calls": {"call_id": f"c{number}", "state": "ended", "state_rank": 3},
         "call_activity": {"call_id": f"c{number}", "type": "model-output", "first_at": MOMENT, "last_at": MOMENT},
+        "call_contents": {"call_id": f"c{number}", "summary_sealed": "s", "kept_until": MOMENT},
         "messages": {
             "id": fresh,
             "recipient": "+12025550101",
@@ -114,6 +115,7 @@ TABLES = (  # parents first
     "webhook_bodies",
     "calls",
     "call_activity",
+    "call_contents",
     "messages",
     "message_events",
     "opt_outs",

@@ -34,6 +34,7 @@ def argument(name: str, kind: str, ids: Ids, slug: str) -> object:
         "p_slug": slug,
         "p_counts": json.dumps({"00": 1}),
         "p_effects": "[]",
+        "p_says": "{}",
         "p_effect": json.dumps(EFFECT | {"key": uuid4().hex, "webhook_id": str(uuid4())}),
         "p_seen": json.dumps([{"call_id": "c", "type": "model-output", "first_at": "2026-03-01", "last_at": "2026-03-01"}]),
         "p_tenants": 1 if kind == "integer" else [ids.tenant],

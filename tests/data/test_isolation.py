@@ -66,6 +66,7 @@ def statement_of(table: str, verb: str, target: Ids, elsewhere: Ids, existing: R
 KEYS: dict[str, tuple[str, ...]] = dict.fromkeys(TABLES, ("tenant_id", "id")) | {
     "processed_webhooks": ("tenant_id", "key"),
     "calls": ("tenant_id", "call_id"),
+    "call_contents": ("tenant_id", "call_id"),
     "message_events": ("tenant_id", "message_id", "receipt"),
     "opt_outs": ("tenant_id", "recipient"),
     "usage_events": ("tenant_id", "meter", "source_id"),
