@@ -137,6 +137,12 @@ assistants = Table(
     Column("name", Text, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
+    Column("vapi_owner", Uuid),
+    Column("vapi_lease_until", Instant),
+    Column("vapi_before_sealed", Text),
+    Column("vapi_draft_of", Text),
+    Column("vapi_configured_at", Instant),
+    Column("unanswered", Boolean, nullable=False),
 )
 webhook_credentials = Table(
     "webhook_credentials",
