@@ -24,6 +24,8 @@ from webhooks.envelope import CALL, identifier, reread
 from webhooks.late_reports import START, UNANSWERED, Rules, Seen, Unreported, Verdict, note_calls, record, take, verdict
 from webhooks.vapi_client import VapiClient
 
+UNSEEN: dict[str, Seen] = {"absent": "absent", "refused": "refused", "later": "later"}
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -137,7 +139,7 @@ class LateCalls:
         if asked.reason:
             log.info("asking Vapi about a call told nothing", reason=asked.reason)
         if asked.word != "found":
-            return Look(asked.word, asked.wait)
+            return Look(UNSEEN.get(asked.word, "nonsense"), asked.wait)
         try:
             answer, facts = reread(CALL, asked.body), answer_facts(asked.body)
             assistant = identifier("assistantId", answer.assistant_id)
