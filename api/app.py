@@ -18,6 +18,7 @@ from api.edge import Edge
 from api.once import OncePerKey
 from api.problems import answer_problem
 from api.routes.admin import ControlAdmin, TenantAdmin
+from api.routes.assistant_setup import AssistantSetupRoutes
 from api.routes.assistants import AssistantRoutes
 from api.routes.bodies import BodyRoutes
 from api.routes.health import live, metrics_page, ready
@@ -59,6 +60,7 @@ def create_app(settings: Settings, schema: str) -> Litestar:
         path="/",
         route_handlers=[
             AssistantRoutes,
+            AssistantSetupRoutes,
             VapiAccountRoutes,
             SenderRoutes,
             MessageRoutes,

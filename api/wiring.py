@@ -26,6 +26,9 @@ from webhooks.replays import Replays
 from webhooks.runs import Runs
 from webhooks.tool_http import ToolHttp
 from webhooks.tool_work import ToolWork
+from webhooks.vapi_client import VapiClient
+from webhooks.vapi_configuring import Configuring
+from webhooks.vapi_setup import VapiSetup
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +49,14 @@ class Wiring:
     ingest: Ingest
     replays: Replays
     tool_http: ToolHttp
+    vapi: VapiClient
+    configuring: Configuring
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Until the process ends; then what was counted is flushed and every connection given back."""
         try:
-            async with self.tool_http:
+            async with self.tool_http, self.vapi:
                 yield
         finally:
             await self.wake.close()
@@ -67,7 +72,7 @@ async def wire(settings: Settings) -> Wiring:
     database = await open_database(settings.database_url, settings.database_connections)
     redis = open_redis(settings.redis_url)
     tenants, claims, wake, duplicates = TenantBook(database), Claims(database), WakeHint(redis), DuplicateCounter(redis)
-    tool_http = ToolHttp(keyring, settings.tool_hosts)
+    tool_http, vapi = ToolHttp(keyring, settings.tool_hosts), VapiClient(settings.vapi_base_url)
 
     async def keep(tenant: Snapshot, webhook_id: UUID, body: bytes) -> None:
         await bodies.keep(database, tenant.id, webhook_id, tenant.bodies_days, body)
@@ -88,6 +93,8 @@ async def wire(settings: Settings) -> Wiring:
         ingest=Ingest(database, keyring, tenants, claims, tools, duplicates, keep),
         replays=Replays(database, claims, tools),
         tool_http=tool_http,
+        vapi=vapi,
+        configuring=Configuring(database, keyring, tenants, VapiSetup(vapi)),
     )
 
 
