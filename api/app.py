@@ -31,6 +31,7 @@ from api.routes.twilio import twilio_inbound, twilio_status
 from api.routes.usage import UsageRoutes
 from api.routes.vapi import TEMPLATE, WebhookDoor, documented
 from api.routes.vapi_account import VapiAccountRoutes
+from api.routes.webhook_credential import WebhookCredentialRoutes
 from api.routes.webhooks import CallRoutes, WebhookRoutes
 from api.wiring import wire
 from runtime.settings import Settings
@@ -61,6 +62,7 @@ def create_app(settings: Settings, schema: str) -> Litestar:
         route_handlers=[
             AssistantRoutes,
             AssistantSetupRoutes,
+            WebhookCredentialRoutes,
             VapiAccountRoutes,
             SenderRoutes,
             MessageRoutes,
@@ -126,7 +128,7 @@ def openapi() -> OpenAPIConfig:
 KEYS = {
     "tenantKey": "A tenant's key, or the operator's with the header `X-Tenant: {slug}`.",
     "adminKey": "The operator's key.",
-    "webhookSecret": "The secret of an assistant; also accepted in the header `X-Vapi-Secret`.",
+    "webhookSecret": "A secret of an assistant or a tenant; also accepted in `X-Vapi-Secret`. Or an HMAC over the body.",
 }
 TAGS = {
     "Vapi": "What Vapi posts.",

@@ -13,14 +13,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from api.callers import ADMIN, Caller
 from api.once import Incoming
 from api.own_keys import OwnKey, answer
+from api.routes.auth_shapes import AuthRequest
 from api.routes.shapes import Body
 from api.wiring import Wiring
 from runtime.crypto import SealBroken
 from runtime.refusals import Conflict, Invalid
 from tenants import assistants, vapi_accounts
+from tenants.vapi_setups import New
 from webhooks.vapi_configuring import Acting, Done
 from webhooks.vapi_described import described
-from webhooks.vapi_problems import CONFIGURE, NO_KEY, SetupFailed
+from webhooks.vapi_problems import CONFIGURE, NO_KEY, SIGNS, SetupFailed
 from webhooks.vapi_wish import Json
 
 SEALED_AWAY = "The tenant's key at Vapi is sealed with a key that has been taken out of service. Set it anew with PUT /v1/vapi."
@@ -67,20 +69,23 @@ async def acting(wiring: Wiring, caller: Caller, url: str, pointer: str = CONFIG
     return Acting(caller.tenant, caller.actor, own or operators, url)
 
 
+def given_for_vapi(auth: AuthRequest) -> str | None:
+    """The user's own secret, where it is one that can be set at Vapi from here.
+
+    Raises:
+        Invalid: it comes in another way than as a bearer token in Authorization.
+    """
+    if auth.plan() != assistants.BEARER:
+        raise Invalid.at(CONFIGURE, SIGNS)
+    return auth.given
+
+
 def tools_for(acting_: Acting, wished: bool) -> list[Json] | None:
     """Our tools as Vapi takes them, where they are wished for."""
     return described(acting_.tenant, acting_.url) if wished else None
 
 
-async def register(
-    wiring: Wiring,
-    key: OwnKey,
-    asks: Acting,
-    vapi_id: str,
-    name: str,
-    install_tools: bool,
-    show: Show,
-) -> Response[Any]:
+async def register(wiring: Wiring, key: OwnKey, asks: Acting, new: New, install_tools: bool, show: Show) -> Response[Any]:
     """Register an assistant and point it here.
 
     Raises:
@@ -94,13 +99,15 @@ async def register(
         await key.keep(connection, HTTP_201_CREATED, body)
 
     try:
-        await wiring.configuring.register(asks, vapi_id, name, tools_for(asks, install_tools), keep)
+        await wiring.configuring.register(asks, new, tools_for(asks, install_tools), keep)
     except SetupFailed as failed:
         raise failed.told() from failed
     return answer(body, HTTP_201_CREATED)
 
 
-async def rotate(wiring: Wiring, key: OwnKey, asks: Acting, assistant: UUID, grace_seconds: int, show: Show) -> Response[Any]:
+async def rotate(
+    wiring: Wiring, key: OwnKey, asks: Acting, assistant: UUID, grace_seconds: int, given: str | None, show: Show
+) -> Response[Any]:
     """A new secret, here and at Vapi.
 
     Raises:
@@ -114,7 +121,7 @@ async def rotate(wiring: Wiring, key: OwnKey, asks: Acting, assistant: UUID, gra
         await key.keep(connection, HTTP_200_OK, body)
 
     try:
-        await wiring.configuring.rotate(asks, assistant, grace_seconds, keep)
+        await wiring.configuring.rotate(asks, assistant, grace_seconds, given, keep)
     except SetupFailed as failed:
         raise placed(failed) from failed
     return answer(body, HTTP_200_OK)

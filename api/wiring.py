@@ -20,8 +20,10 @@ from tenants.snapshot import Snapshot, TenantBook
 from webhooks import bodies
 from webhooks.claims import Claims
 from webhooks.duplicates import DuplicateCounter
+from webhooks.gate import Gate
 from webhooks.ingest import Ingest
 from webhooks.own_tools import OwnTools
+from webhooks.refusals import RefusalBook
 from webhooks.replays import Replays
 from webhooks.runs import Runs
 from webhooks.tool_http import ToolHttp
@@ -46,6 +48,8 @@ class Wiring:
     wake: WakeHint
     duplicates: DuplicateCounter
     pacer: Pacer
+    refused: RefusalBook
+    gate: Gate
     ingest: Ingest
     replays: Replays
     tool_http: ToolHttp
@@ -61,6 +65,7 @@ class Wiring:
         finally:
             await self.wake.close()
             await self.duplicates.close()
+            await self.refused.close()
             await self.pacer.close()
             await self.redis.aclose()
             await self.database.close()
@@ -72,6 +77,7 @@ async def wire(settings: Settings) -> Wiring:
     database = await open_database(settings.database_url, settings.database_connections)
     redis = open_redis(settings.redis_url)
     tenants, claims, wake, duplicates = TenantBook(database), Claims(database), WakeHint(redis), DuplicateCounter(redis)
+    refused = RefusalBook(redis)
     tool_http, vapi = ToolHttp(keyring, settings.tool_hosts), VapiClient(settings.vapi_base_url)
 
     async def keep(tenant: Snapshot, webhook_id: UUID, body: bytes) -> None:
@@ -90,7 +96,9 @@ async def wire(settings: Settings) -> Wiring:
         wake=wake,
         duplicates=duplicates,
         pacer=Pacer.at(settings.redis_url),
-        ingest=Ingest(database, keyring, tenants, claims, tools, duplicates, keep),
+        refused=refused,
+        gate=Gate(keyring, tenants, refused),
+        ingest=Ingest(database, claims, tools, duplicates, keep),
         replays=Replays(database, claims, tools),
         tool_http=tool_http,
         vapi=vapi,

@@ -3,6 +3,11 @@
 from prometheus_client import Counter, Gauge, Histogram
 
 WEBHOOKS = Counter("trunkline_webhooks", "Webhooks by the status of their answer; watch the share of 503 and 500", ["status"])
+WEBHOOK_REFUSALS = Counter(
+    "trunkline_webhook_refusals",
+    "Deliveries refused for their credential, by reason; `trunkline doctor webhook` explains a captured one",
+    ["reason"],
+)
 EFFECTS = Counter("trunkline_effects", "Effects claimed, replayed, in conflict, or run unchecked while the switch is off", ["outcome"])
 RUNS = Counter("trunkline_runs", "Calls of tenants' own tools by how they ended; dead and late need eyes", ["outcome"])
 DEAD = Counter("trunkline_dead_webhooks", "Webhooks that were taken and could not be handled: read GET /v1/webhooks?state=dead", ["type"])

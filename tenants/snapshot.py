@@ -13,6 +13,7 @@ from runtime.database import Database
 from runtime.fresh import FreshCache
 from runtime.ids import TenantId
 from runtime.sentry import TenantTags
+from tenants.signature_plans import SignaturePlan
 from tenants.slugs import is_slug
 from tenants.tiers import Tier, tier
 
@@ -40,6 +41,14 @@ class CredentialView(msgspec.Struct, frozen=True):
     """The keyed hash of a webhook secret; `seconds_left` is null while nobody rotated it."""
 
     hash: str
+    seconds_left: float | None
+
+
+class SigningView(msgspec.Struct, frozen=True):
+    """A secret that signs, sealed, and how; `seconds_left` is null while nobody rotated it."""
+
+    sealed: str
+    plan: SignaturePlan
     seconds_left: float | None
 
 
@@ -75,6 +84,8 @@ class Raw(msgspec.Struct, frozen=True):
     tools: list[ToolView]
     bodies_days: int
     capture: str
+    bearer_headers: tuple[str, ...] = ()
+    signing: tuple[SigningView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +109,9 @@ class Snapshot:
     tools: Mapping[str, ToolView] = field(default_factory=dict, repr=False)
     bodies_days: int = 30
     capture: str = "failures"  # or "all": whose bodies are kept
+    bearer_headers: tuple[bytes, ...] = ()  # where secrets may come beside Authorization and X-Vapi-Secret
+    signing: tuple[SigningView, ...] = field(default=(), repr=False)
+    opened: dict[str, bytes] = field(default_factory=dict, repr=False)  # sealed secret → key: each is opened once per snapshot
     accepted_since: dict[UUID, int] = field(default_factory=dict)  # segments per registration that this process added
 
     @property
@@ -179,4 +193,6 @@ def snapshot_of(raw: Raw) -> Snapshot:
         tools={each.name: each for each in raw.tools},
         bodies_days=raw.bodies_days,
         capture=raw.capture,
+        bearer_headers=tuple(name.encode() for name in raw.bearer_headers),
+        signing=raw.signing,
     )

@@ -155,6 +155,19 @@ webhook_credentials = Table(
     Column("secret_sealed", Text, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("valid_until", Instant, nullable=False),
+    Column("header", Text, nullable=False),
+    Column("bearer_prefix", Boolean, nullable=False),
+)
+signing_credentials = Table(
+    "signing_credentials",
+    metadata,
+    Column("tenant_id", Uuid, primary_key=True),
+    Column("id", Uuid, primary_key=True),
+    Column("assistant_id", Uuid),
+    Column("secret_sealed", Text, nullable=False),
+    Column("plan", JSONB, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("valid_until", Instant, nullable=False),
 )
 registrations = Table(
     "registrations",

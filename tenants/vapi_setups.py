@@ -14,9 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from runtime.crypto import Keyring
 from runtime.ids import TenantId
 from runtime.refusals import Conflict
-from tenants import audit
-from tenants.assistants import COLUMN as SECRET_COLUMN
-from tenants.assistants import Registered, assistant_row, new_secret, register
+from tenants import audit, credentials
+from tenants.assistants import BEARER, Registered, assistant_row, register
+from tenants.signature_plans import BearerPlan
 from tenants.tables import assistants, webhook_credentials
 
 COLUMN = "assistants.vapi_before"
@@ -37,7 +37,17 @@ class Setup:
     vapi_id: str
     answered: bool
     draft_of: str | None
+    signs: bool  # Vapi signs for it: its credential is made in Vapi's dashboard
     before: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """An assistant to register; without a secret one is made."""
+
+    vapi_id: str
+    name: str
+    secret: str | None = field(default=None, repr=False)
 
 
 async def take(connection: AsyncConnection, keyring: Keyring, tenant: TenantId, assistant: UUID) -> Setup:
@@ -58,29 +68,36 @@ async def take(connection: AsyncConnection, keyring: Keyring, tenant: TenantId, 
         raise Conflict(BUSY, headers={"Retry-After": "5"})
     sealed = taken.vapi_before_sealed
     before = None if sealed is None else keyring.open(sealed, tenant, COLUMN)
-    return Setup(tenant, assistant, owner, row["vapi_assistant_id"], not row["unanswered"], row["vapi_draft_of"], before)
+    return Setup(
+        tenant,
+        assistant,
+        owner,
+        row["vapi_assistant_id"],
+        not row["unanswered"],
+        row["vapi_draft_of"],
+        not isinstance(row["plan"], BearerPlan),
+        before,
+    )
 
 
-async def begin(
-    connection: AsyncConnection, keyring: Keyring, tenant: TenantId, vapi_id: str, name: str, actor: str
-) -> tuple[Setup, Registered]:
+async def begin(connection: AsyncConnection, keyring: Keyring, tenant: TenantId, new: New, actor: str) -> tuple[Setup, Registered]:
     """Register an assistant that is configured next: its secret works before Vapi learns it.
 
     One that was registered so before, and never answered since its process died, is taken over, with a new secret beside its old one.
 
     Raises:
-        Conflict: it is registered already, or being registered.
+        Conflict: it is registered already, or being registered. Invalid: the given secret is none.
     """
-    query = select(rows.id).where(rows.tenant_id == tenant, rows.vapi_assistant_id == vapi_id, rows.unanswered)
+    query = select(rows.id).where(rows.tenant_id == tenant, rows.vapi_assistant_id == new.vapi_id, rows.unanswered)
     left_over = (await connection.execute(query)).scalar_one_or_none()
     if left_over is None:
-        made = await register(connection, keyring, tenant, vapi_id, name, actor)
+        made = await register(connection, keyring, tenant, new.vapi_id, new.name, actor, BEARER, new.secret)
         assistant: UUID = made.row["id"]
         await set_fields(connection, tenant, assistant, unanswered=True)
         return await take(connection, keyring, tenant, assistant), made
     setup = await take(connection, keyring, tenant, left_over)
-    await set_fields(connection, tenant, left_over, name=name)
-    secret = await new_secret(connection, keyring, tenant, left_over)
+    await set_fields(connection, tenant, left_over, name=new.name)
+    secret = await credentials.add(connection, keyring, tenant, left_over, BEARER, new.secret)
     return setup, Registered(await assistant_row(connection, tenant, left_over), secret)
 
 
@@ -157,7 +174,7 @@ async def set_fields(connection: AsyncConnection, tenant: TenantId, assistant: U
 
 
 async def secrets_of(connection: AsyncConnection, keyring: Keyring, tenant: TenantId, assistant: UUID) -> list[str]:
-    """The bearer secrets that Vapi may present for an assistant, the newest first.
+    """The bearer secrets that Vapi may present for an assistant: its own, the newest first, then those of the whole tenant.
 
     Raises:
         SealBroken: see Keyring.open.
@@ -165,10 +182,10 @@ async def secrets_of(connection: AsyncConnection, keyring: Keyring, tenant: Tena
     found = webhook_credentials.c
     query = (
         select(found.secret_sealed)
-        .where(found.tenant_id == tenant, found.assistant_id == assistant, found.mode == "bearer", found.valid_until > NOW)
-        .order_by(found.valid_until.desc(), found.id.desc())
+        .where(found.tenant_id == tenant, or_(found.assistant_id == assistant, found.assistant_id.is_(None)), found.valid_until > NOW)
+        .order_by(found.assistant_id.is_(None), found.valid_until.desc(), found.id.desc())
     )
-    return [keyring.open(sealed, tenant, SECRET_COLUMN) for sealed in (await connection.execute(query)).scalars()]
+    return [keyring.open(sealed, tenant, credentials.COLUMN) for sealed in (await connection.execute(query)).scalars()]
 
 
 async def retire_others(connection: AsyncConnection, keyring: Keyring, setup: Setup, secret: str, grace_seconds: int) -> None:

@@ -1,6 +1,6 @@
-"""The way of a webhook: credential, envelope, keys, prepare, one round trip, answer.
+"""The way of a webhook whose sender is known (webhooks/gate.py): envelope, keys, prepare, one round trip, answer.
 
-Order of refusals: 401 before the body is read, 413, 400, 403, 503; a tool call that is none of these is answered with 200.
+Order of refusals: 400, 403, 503; a tool call that is none of these is answered with 200.
 """
 
 import asyncio
@@ -12,19 +12,17 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runtime import metrics, sentry
-from runtime.crypto import Keyring
 from runtime.database import Database, passing_condition
 from runtime.fresh import FreshCache
 from runtime.ids import uuid7
-from runtime.refusals import Forbidden, Refusal, Unauthorized, Unavailable, Unprocessable
+from runtime.refusals import Forbidden, Refusal, Unavailable, Unprocessable
 from tenants.assistants import owners_of
-from tenants.snapshot import Snapshot, TenantBook
+from tenants.snapshot import Snapshot
 from webhooks import answers, keys, records
 from webhooks.asked import asked_by
 from webhooks.bodies import body_of
 from webhooks.calls import CallFacts, report_facts, status_facts
 from webhooks.claims import Claims
-from webhooks.credentials import authenticates, presented_secrets
 from webhooks.dead_letters import DeadLetters, settle
 from webhooks.duplicates import DuplicateCounter
 from webhooks.envelope import Webhook, read
@@ -59,34 +57,18 @@ class Ingest:
     def __init__(
         self,
         database: Database,
-        keyring: Keyring,
-        tenants: TenantBook,
         claims: Claims,
         tools: ToolWork,
         duplicates: DuplicateCounter,
         keep: Keep,
     ) -> None:
         self._database = database
-        self._keyring = keyring
-        self._tenants = tenants
         self._claims = claims
         self._tools = tools
         self._duplicates = duplicates
         self._keep = keep
         self._dead = DeadLetters(database, keep)
         self._owners: FreshCache[str, frozenset[UUID]] = FreshCache(lambda assistant: load_owners(database, assistant))
-
-    async def authenticate(self, slug: str, authorization: str | None, vapi_secret: str | None) -> Snapshot:
-        """The tenant of the URL, if the headers hold one of its secrets.
-
-        Raises:
-            Unauthorized: unknown tenant, missing, empty or wrong secret: one answer for all.
-        """
-        tenant = await self._tenants.by_slug(slug)
-        if not authenticates(tenant, self._keyring, presented_secrets(authorization, vapi_secret)) or tenant is None:
-            raise Unauthorized
-        sentry.bind_tenant(tenant.tags)
-        return tenant
 
     async def handle(self, tenant: Snapshot, body: bytes, longer: Longer) -> Answer:
         """Do what a webhook asks for, once, and answer; `longer` is told when somebody else's server has to be asked.

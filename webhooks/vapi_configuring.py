@@ -15,14 +15,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from runtime import metrics
 from runtime.crypto import Keyring
 from runtime.database import Database
-from runtime.refusals import Conflict
-from tenants import assistants, audit, vapi_setups
+from runtime.refusals import Conflict, Invalid
+from tenants import assistants, audit, credentials, vapi_setups
+from tenants.signature_plans import BearerPlan
 from tenants.snapshot import Snapshot, TenantBook
-from tenants.vapi_setups import Setup
+from tenants.vapi_setups import New, Setup
 from webhooks import vapi_before
 from webhooks.vapi_before import Before
 from webhooks.vapi_findings import Finding, draft, findings
-from webhooks.vapi_problems import SetupFailed
+from webhooks.vapi_problems import CONFIGURE, SIGNS, SetupFailed
 from webhooks.vapi_setup import Configured, Target, VapiSetup, version_of
 from webhooks.vapi_wish import Json, Wish, seconds_for
 
@@ -63,16 +64,16 @@ class Configuring:
         self._tenants = tenants
         self.setup = setup
 
-    async def register(self, acting: Acting, vapi_id: str, name: str, tools: Tools, keep: Keep) -> Done:
+    async def register(self, acting: Acting, new: New, tools: Tools, keep: Keep) -> Done:
         """Register an assistant and point it here.
 
         Raises:
             Refusal: it is registered already, or Vapi did not do it: then nothing is left of it, or the answer says what is.
         """
-        await self.setup.read(Target(vapi_id, acting.key))  # most mistakes show here, before anything is written
+        await self.setup.read(Target(new.vapi_id, acting.key))  # most mistakes show here, before anything is written
         tenant = acting.tenant.id
         async with self._database.tenant_scope(tenant) as connection:
-            setup, made = await vapi_setups.begin(connection, self._keyring, tenant, vapi_id, name, acting.actor)
+            setup, made = await vapi_setups.begin(connection, self._keyring, tenant, new, acting.actor)
         self._tenants.forget(acting.tenant.slug)
         try:
             configured = await self._configure(acting, setup, made.secret, tools)
@@ -85,16 +86,18 @@ class Configuring:
         self._tenants.forget(acting.tenant.slug)
         return done
 
-    async def rotate(self, acting: Acting, assistant: UUID, grace_seconds: int, keep: Keep) -> Done:
+    async def rotate(self, acting: Acting, assistant: UUID, grace_seconds: int, given: str | None, keep: Keep) -> Done:
         """A new secret, here and at Vapi; the old ones end after the grace once Vapi has the new one.
 
         Raises:
-            Refusal: Vapi did not do it: then the old secret stands, or the answer says that both do.
+            Refusal: Vapi signs for it, or did not do it: then the old secret stands, or the answer says that both do.
         """
         tenant = acting.tenant.id
         async with self._database.tenant_scope(tenant) as connection:
             setup = await vapi_setups.take(connection, self._keyring, tenant, assistant)
-            secret = await assistants.new_secret(connection, self._keyring, tenant, assistant)
+            if setup.signs:
+                raise Invalid.at(CONFIGURE, SIGNS)
+            secret = await credentials.add(connection, self._keyring, tenant, assistant, assistants.BEARER, given)
         self._tenants.forget(acting.tenant.slug)
         try:
             configured = await self._configure(acting, setup, secret, None)
@@ -122,10 +125,10 @@ class Configuring:
         async with self._database.tenant_scope(tenant) as connection:
             secrets = await vapi_setups.secrets_of(connection, self._keyring, tenant, assistant)
             setup = await vapi_setups.take(connection, self._keyring, tenant, assistant)
-            if not secrets:
+            if not (secrets or setup.signs):
                 raise Conflict(NO_SECRET)
         try:
-            configured = await self._configure(acting, setup, secrets[0], tools, settled=True)
+            configured = await self._configure(acting, setup, None if setup.signs else secrets[0], tools, settled=True)
         except SetupFailed as failed:
             async with self._database.tenant_scope(tenant) as connection:
                 await vapi_setups.release(connection, setup, unchanged=not failed.left)
@@ -145,7 +148,8 @@ class Configuring:
             secrets = await vapi_setups.secrets_of(connection, self._keyring, tenant, assistant)
         target = Target(row["vapi_assistant_id"], acting.key)
         shown, tools = await self.setup.read(target), await self.setup.tools(target)
-        wish = Wish(acting.url, secrets[0] if secrets else "", seconds_for(acting.tenant))
+        bearer = isinstance(row["plan"], BearerPlan)
+        wish = Wish(acting.url, (secrets[0] if secrets else "") if bearer else None, seconds_for(acting.tenant))
         found = findings(shown, tools, wish, secrets)
         waiting = row["vapi_draft_of"] is not None and row["vapi_draft_of"] == version_of(shown)
         return [draft(row["vapi_draft_of"]), *found] if waiting else found
@@ -174,7 +178,7 @@ class Configuring:
         self._tenants.forget(acting.tenant.slug)
         return restored
 
-    async def _configure(self, acting: Acting, setup: Setup, secret: str, tools: Tools, *, settled: bool = False) -> Configured:
+    async def _configure(self, acting: Acting, setup: Setup, secret: str | None, tools: Tools, *, settled: bool = False) -> Configured:
         wish = Wish(acting.url, secret, seconds_for(acting.tenant), None if tools is None else tuple(tools))
 
         async def remember(before: Before) -> None:

@@ -48,7 +48,11 @@ def server_findings(server: Json, wish: Wish, secrets: Sequence[str]) -> list[Fi
     found = []
     if server.get("url") != wish.url:
         found.append(Finding("server.url", "error", address(server.get("url")), address(wish.url), mendable=True))
-    found += header_findings(server.get("headers"), secrets)
+    if wish.secret is not None:
+        found += header_findings(server.get("headers"), secrets)
+    elif not server.get("credentialId"):
+        expected = "the credential that signs, made in Vapi's dashboard with the options of this assistant"
+        found.append(Finding("server.credentialId", "error", NOTHING, expected, mendable=False))
     seconds = server.get("timeoutSeconds")
     if not long_enough(20 if seconds is None else seconds, wish.seconds):
         said = str(seconds) if isinstance(seconds, int | float) else NOTHING
@@ -72,7 +76,7 @@ def header_findings(headers: object, secrets: Sequence[str]) -> list[Finding]:
     if value not in [bearer(secret) for secret in secrets]:
         return [Finding(what, "error", "another value", expected, mendable=True)]
     if value != bearer(secrets[0]):
-        return [Finding(what, "warning", "a secret from before the last rotation, which ends", expected, mendable=True)]
+        return [Finding(what, "warning", "a valid secret, but not the newest of the assistant", expected, mendable=True)]
     return []
 
 

@@ -12,6 +12,10 @@ CONFIGURE, ASSISTANT = "/configure_vapi", "/vapi_assistant_id"
 LONGEST_REASON = 300  # characters of Vapi's own words that are passed on
 SHORTEST_SECRET = 8
 NO_KEY = "Set the tenant's own key at Vapi first, with PUT /v1/vapi."
+SIGNS = (
+    "Only a bearer secret in the header Authorization can be set at Vapi from here. Make this credential in Vapi's dashboard "
+    "(Settings, Integrations, Server Configuration), choose it for the assistant, and set the rest with POST /v1/assistants/{id}/check."
+)
 LEFT = (
     " What had been changed at Vapi could not be put back, so the assistant there may be half configured. It stays registered here,"
     " so that its calls are answered. Send the request again, or put it back with POST /v1/assistants/{id}/restore."

@@ -145,7 +145,7 @@ class VapiSetup:
         asked = await self._patch(target, patch)
         if asked.word != "found" and not asked.doubtful:
             steps.sent = {}  # it was not done
-        self._answered(asked, target, wish.secret)
+        self._answered(asked, target, wish.secret or "")
         shown = await self.read(target)
         unmet = [name for name, value in patch.items() if not meets(name, shown.get(name), value)]
         if unmet:

@@ -26,10 +26,13 @@ FIELDS = ("server", "serverMessages")  # of an assistant, which are ours whole
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """How a tenant's assistant should reach us. `tools`: None leaves the assistant's tools alone."""
+    """How a tenant's assistant should reach us.
+
+    `secret`: None leaves the headers alone, since Vapi signs with a credential of its own. `tools`: None leaves the tools alone.
+    """
 
     url: str
-    secret: str = field(repr=False)
+    secret: str | None = field(repr=False)
     seconds: int = DEFAULT_SECONDS
     tools: tuple[Json, ...] | None = None
 
@@ -43,15 +46,22 @@ def server_of(before: object, wish: Wish) -> Json:
     """The server as it should be: what is not ours in it stays, and so does a time-out that is long enough."""
     kept = before if isinstance(before, dict) else {}
     headers = kept.get("headers") if isinstance(kept.get("headers"), dict) else {}
-    foreign = {name: value for name, value in (headers or {}).items() if name.lower() != AUTHORIZATION.lower()}
+    if wish.secret is not None:
+        headers = with_secret(headers or {}, wish.secret)
     seconds = kept.get("timeoutSeconds")
     return {
         **kept,
         "url": wish.url,
-        "headers": {**foreign, AUTHORIZATION: bearer(wish.secret)},
+        **({"headers": headers} if headers else {}),
         "timeoutSeconds": seconds if long_enough(seconds, wish.seconds) else wish.seconds,
         "backoffPlan": kept["backoffPlan"] if backs_off(kept.get("backoffPlan")) else BACKOFF,
     }
+
+
+def with_secret(headers: Json, secret: str) -> Json:
+    """The headers with ours; an Authorization that stood there, in whatever spelling, goes."""
+    foreign = {name: value for name, value in headers.items() if name.lower() != AUTHORIZATION.lower()}
+    return {**foreign, AUTHORIZATION: bearer(secret)}
 
 
 def bearer(secret: str) -> str:

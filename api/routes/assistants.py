@@ -1,7 +1,7 @@
 """Assistants of a tenant: registered with a secret that is shown once."""
 
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
@@ -17,10 +17,12 @@ from api.configuring import VapiState
 from api.once import OPT_ELSEWHERE
 from api.own_keys import OwnKey
 from api.pages import Cursor, Limit, Page, id_position, page
+from api.routes.auth_shapes import Auth, AuthRequest, shown_auth
 from api.routes.shapes import END, Body, moment
 from api.wiring import Wiring, wiring_of
 from runtime.refusals import Invalid
 from tenants import assistants, vapi_setups
+from tenants.vapi_setups import New
 
 Name = Annotated[str, Meta(min_length=1, max_length=200, description="What people call it.", examples=["Front desk"])]
 VapiId = Annotated[
@@ -36,12 +38,6 @@ VapiId = Annotated[
 Grace = Annotated[int, Meta(ge=0, le=604_800, description="How long the old secret stays valid, in seconds.", examples=[3600])]
 Configure = Annotated[bool, Meta(description="Point the assistant here at Vapi too, with the tenant's own key (PUT /v1/vapi).")]
 DAY = 86_400
-
-
-class AuthRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How Vapi proves itself."""
-
-    mode: Literal["bearer", "hmac"] = "bearer"
 
 
 class RegisterRequest(Body):
@@ -61,17 +57,11 @@ class RenameRequest(Body):
 
 
 class RotateRequest(Body):
-    """How to rotate a secret."""
+    """How to rotate a secret; without `auth` its options stay."""
 
     grace_seconds: Grace = DAY
     configure_vapi: Configure = False
-
-
-class Auth(Body, omit_defaults=True):
-    """The credential; the secret appears here only."""
-
-    mode: str
-    secret: str | None = None
+    auth: AuthRequest | None = None
 
 
 class Assistant(Body):
@@ -103,20 +93,26 @@ class AssistantRoutes(Controller):
     ) -> Response[Assistant]:
         """Register it and make its secret."""
         wiring = wiring_of(state)
-        if data.auth.mode == "hmac":
-            raise Invalid.at("/auth/mode", "HMAC credentials are not available yet; use bearer.")
         if data.configure_vapi:
             key = await OwnKey.of(wiring, request, caller)
             if (kept := await key.answered()) is not None:
                 return kept
             asks = await configuring.acting(wiring, caller, webhook_url(wiring, caller.tenant.slug))
-            return await configuring.register(
-                wiring, key, asks, data.vapi_assistant_id, data.name, data.install_tools, partial(shown, wiring, caller)
-            )
+            wanted = New(data.vapi_assistant_id, data.name, configuring.given_for_vapi(data.auth))
+            return await configuring.register(wiring, key, asks, wanted, data.install_tools, partial(shown, wiring, caller))
         if data.install_tools:
             raise Invalid.at("/install_tools", "Tools are joined at Vapi; set configure_vapi too.")
         async with wiring.database.tenant_scope(caller.tenant.id) as connection:
-            made = await assistants.register(connection, wiring.keyring, caller.tenant.id, data.vapi_assistant_id, data.name, caller.actor)
+            made = await assistants.register(
+                connection,
+                wiring.keyring,
+                caller.tenant.id,
+                data.vapi_assistant_id,
+                data.name,
+                caller.actor,
+                data.auth.plan(),
+                data.auth.given,
+            )
         wiring.tenants.forget(caller.tenant.slug)
         return Response(shown(wiring, caller, made.row, made.secret))
 
@@ -193,17 +189,25 @@ class AssistantRoutes(Controller):
         request: Request[object, object, State],
     ) -> Response[Assistant]:
         """Make a new secret."""
-        wiring = wiring_of(state)
+        wiring, auth = wiring_of(state), data.auth
         if data.configure_vapi:
             key = await OwnKey.of(wiring, request, caller)
             if (kept := await key.answered()) is not None:
                 return kept
             asks = await configuring.acting(wiring, caller, webhook_url(wiring, caller.tenant.slug))
-            return await configuring.rotate(wiring, key, asks, assistant_id, data.grace_seconds, partial(shown, wiring, caller))
+            given = configuring.given_for_vapi(auth) if auth else None
+            return await configuring.rotate(wiring, key, asks, assistant_id, data.grace_seconds, given, partial(shown, wiring, caller))
         async with wiring.database.tenant_scope(caller.tenant.id) as connection:
             await vapi_setups.refuse_if_taken(connection, caller.tenant.id, assistant_id)
             made = await assistants.rotate_secret(
-                connection, wiring.keyring, caller.tenant.id, assistant_id, data.grace_seconds, caller.actor
+                connection,
+                wiring.keyring,
+                caller.tenant.id,
+                assistant_id,
+                data.grace_seconds,
+                caller.actor,
+                auth.plan() if auth else None,
+                auth.given if auth else None,
             )
         wiring.tenants.forget(caller.tenant.slug)
         return Response(shown(wiring, caller, made.row, made.secret))
@@ -221,6 +225,6 @@ def shown(wiring: Wiring, caller: Caller, row: dict[str, Any], secret: str | Non
         vapi_assistant_id=row["vapi_assistant_id"],
         name=row["name"],
         webhook_url=webhook_url(wiring, caller.tenant.slug),
-        auth=Auth("bearer", secret),
+        auth=shown_auth(row["plan"], secret),
         created_at=moment(row["created_at"]) or "",
     )

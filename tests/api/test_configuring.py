@@ -235,3 +235,41 @@ async def test_a_wish_that_means_nothing_is_refused(body: dict[str, Any], pointe
     answer = await side.register(**body)
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (400, pointer)
     assert side.untouched
+
+
+async def test_a_secret_of_the_users_own_goes_to_vapi(side: Side) -> None:
+    answer = await side.registered(auth={"mode": "bearer", "secret": "a-secret-that-the-user-made"})
+    assert answer["auth"]["secret"] == "a-secret-that-the-user-made"
+    assert side.shown["server"]["headers"]["Authorization"] == "Bearer a-secret-that-the-user-made"
+    assert await side.delivery() == 200
+
+
+@pytest.mark.parametrize("auth", [{"mode": "hmac"}, {"header_name": "X-Proof"}, {"bearer_prefix": False}], ids=str)
+async def test_a_credential_that_only_the_dashboard_makes_is_refused(auth: dict[str, Any], side: Side) -> None:
+    answer = await side.register(auth=auth)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (400, "/configure_vapi")
+    assert side.untouched
+    assert await side.mine() == []
+
+
+async def test_of_a_signing_assistant_all_but_the_credential_is_checked_and_mended(side: Side) -> None:
+    body = {"vapi_assistant_id": side.vapi_id, "name": "Desk", "auth": {"mode": "hmac"}}
+    made = (await side.tenant.post("/v1/assistants", body)).json()
+    path = f"/v1/assistants/{made['id']}"
+    mended = (await side.tenant.post(f"{path}/check", {"mend": True})).json()
+    assert [each["what"] for each in mended["findings"]] == ["server.credentialId"]
+    assert side.shown["server"]["url"] == side.url
+    assert side.shown["server"]["headers"] == side.original["server"]["headers"]
+    side.shown["server"] = {**side.shown["server"], "credentialId": "made in the dashboard"}
+    assert (await side.tenant.post(f"{path}/check", {})).json()["ok"] is True
+    assert (await side.tenant.post(f"{path}/rotate-secret", {"configure_vapi": True})).status_code == 400
+    assert (await side.tenant.post(f"{path}/rotate-secret", {})).status_code == 200
+
+
+async def test_a_secret_of_the_whole_tenant_is_as_good(side: Side) -> None:
+    made = await side.registered()
+    whole = await side.tenant.ask("PUT", "/v1/webhook-credential", {"auth": {"mode": "bearer"}})
+    side.shown["server"] = {**side.shown["server"], "headers": {"Authorization": f"Bearer {whole.json()['auth']['secret']}"}}
+    found = (await side.tenant.post(f"/v1/assistants/{made['id']}/check", {})).json()
+    assert (found["ok"], [each["severity"] for each in found["findings"]]) == (True, ["warning"])
+    assert await side.delivery() == 200

@@ -94,6 +94,20 @@ async def to_forget_vapi(tenant: Tenant, _: Person) -> Made:
     return "/v1/vapi", None
 
 
+async def put_credential(tenant: Tenant) -> str:
+    made = await tenant.ask("PUT", "/v1/webhook-credential", {"auth": {"mode": "hmac"}})
+    assert made.status_code == 200, made.text
+    return "/v1/webhook-credential"
+
+
+async def to_forget_the_credential(tenant: Tenant, _: Person) -> Made:
+    return await put_credential(tenant), None
+
+
+async def to_rotate_the_credential(tenant: Tenant, _: Person) -> Made:
+    return f"{await put_credential(tenant)}/rotate", {"grace_seconds": 60}
+
+
 CALLS: dict[str, Ready] = {
     "post /v1/assistants": at_once(lambda _: ("/v1/assistants", assistant_body())),
     "patch /v1/assistants/{assistant_id}": at_once(lambda t: (f"/v1/assistants/{t.assistant['id']}", {"name": "Renamed"})),
@@ -113,6 +127,9 @@ CALLS: dict[str, Ready] = {
     "put /v1/tools/{name}": at_once(lambda _: ("/v1/tools/book", {"url": "https://tools.example.com/book"})),
     "delete /v1/tools/{name}": to_remove_a_tool,
     "post /v1/tools/{name}/rotate-secret": to_rotate_a_tool,
+    "put /v1/webhook-credential": at_once(lambda _: ("/v1/webhook-credential", {"auth": {"mode": "hmac"}})),
+    "delete /v1/webhook-credential": to_forget_the_credential,
+    "post /v1/webhook-credential/rotate": to_rotate_the_credential,
     "put /v1/vapi": at_once(lambda _: ("/v1/vapi", {"api_key": "a-key-at-vapi-of-the-suite"})),
     "delete /v1/vapi": to_forget_vapi,
     "put /v1/retention": at_once(lambda _: ("/v1/retention", {"keys_hours": 100, "bodies_days": 7, "capture": "all"})),

@@ -33,6 +33,7 @@ def row_of(table: str, ids: Ids) -> Row:
     rows: dict[str, dict[str, object]] = {
         "assistants": {"id": fresh, "vapi_assistant_id": f"a{number}", "name": "Front desk"},
         "webhook_credentials": {"id": fresh, "assistant_id": ids.assistant, "mode": "bearer", "secret_hash": b"h", "secret_sealed": "s"},
+        "signing_credentials": {"id": fresh, "assistant_id": ids.assistant, "secret_sealed": "s", "plan": "{}"},
         "registrations": {"id": fresh, "tier": "short_code", "tier_source": "tenant", "segments_per_minute": 6000},
         "senders": {
             "id": fresh,
@@ -97,6 +98,7 @@ def row_of(table: str, ids: Ids) -> Row:
 TABLES = (  # parents first
     "assistants",
     "webhook_credentials",
+    "signing_credentials",
     "registrations",
     "senders",
     "http_tools",

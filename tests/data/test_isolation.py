@@ -159,6 +159,7 @@ async def test_its_own_rows_are_within_reach(
     ("child", "column", "parent"),
     [
         ("webhook_credentials", "assistant_id", "assistant"),
+        ("signing_credentials", "assistant_id", "assistant"),
         ("senders", "registration_id", "registration"),
         ("message_events", "message_id", "message"),
     ],
@@ -189,6 +190,7 @@ def parent_of(table: str, ids: Ids) -> Row:
     """What a copied row must hang on instead."""
     parents: dict[str, Row] = {
         "webhook_credentials": {"assistant_id": ids.assistant},
+        "signing_credentials": {"assistant_id": ids.assistant},
         "senders": {"registration_id": ids.registration},
         "message_events": {"message_id": ids.message},
     }
