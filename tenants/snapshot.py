@@ -13,6 +13,7 @@ from runtime.database import Database
 from runtime.fresh import FreshCache
 from runtime.ids import TenantId
 from runtime.sentry import TenantTags
+from tenants.hours import Hours
 from tenants.slugs import is_slug
 from tenants.tiers import Tier, tier
 
@@ -75,6 +76,7 @@ class Raw(msgspec.Struct, frozen=True):
     tools: list[ToolView]
     bodies_days: int
     capture: str
+    hours: Hours | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ class Snapshot:
     tools: Mapping[str, ToolView] = field(default_factory=dict, repr=False)
     bodies_days: int = 30
     capture: str = "failures"  # or "all": whose bodies are kept
+    hours: Hours | None = None  # when the tenant is open; None while nobody has said so
     accepted_since: dict[UUID, int] = field(default_factory=dict)  # segments per registration that this process added
 
     @property
@@ -179,4 +182,5 @@ def snapshot_of(raw: Raw) -> Snapshot:
         tools={each.name: each for each in raw.tools},
         bodies_days=raw.bodies_days,
         capture=raw.capture,
+        hours=raw.hours if raw.hours and (raw.hours.week or raw.hours.days) else None,
     )

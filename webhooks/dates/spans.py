@@ -7,7 +7,9 @@ HOURS = r"(?P<hours>\d{1,4}(?:\.\d{1,2})?|an?)(?P<hours_half> and a half)? (?:ho
 MINUTES = r"(?P<minutes>\d{1,5}|an?) (?:minutes?|mins?)"
 SHORT = r"(?P<short>half an hour|half hour|a half hour|a quarter of an hour|quarter of an hour|3 quarters of an hour)"
 SPAN = rf"(?:{SHORT}|{HOURS}(?:(?: and)? {MINUTES})?|(?P<only>{MINUTES.replace('minutes>', 'alone>')}))"
-PHRASE = re.compile(rf"(?:in|within) (?:about )?{SPAN}(?: time)?(?: from now)?|(?:about )?{SPAN.replace('?P<', '?P<x_')} (?:from now|later)")
+PHRASE = re.compile(
+    rf"(?:in|within) (?:about )?{SPAN}(?: time)?(?: from now)?|(?:about )?{SPAN.replace('?P<', '?P<x_')} (?:from now|later)"
+)
 
 
 def span(text: str) -> timedelta | None:
