@@ -106,9 +106,7 @@ async def cancel_message(connection: AsyncConnection, tenant: TenantId, message_
     Raises:
         NotFound: the tenant has no such message. Conflict: it is on its way, or its life is over.
     """
-    waiting = update(messages).where(
-        messages.c.tenant_id == tenant, messages.c.id == message_id, messages.c.status.in_(CANCELABLE)
-    )
+    waiting = update(messages).where(messages.c.tenant_id == tenant, messages.c.id == message_id, messages.c.status.in_(CANCELABLE))
     cancelled = waiting.values(status="canceled", updated_at=f.app.now()).returning(messages.c.registration_id, messages.c.segments)
     row = (await connection.execute(cancelled)).one_or_none()
     if row is not None:

@@ -38,12 +38,11 @@ def month_day(today: date, month: int, day: int) -> date:
     """
     if not 1 <= day <= 31 or not any(exists(year, month, day) for year in range(today.year, today.year + YEARS_TO_LOOK)):  # noqa: PLR2004
         raise BadPhrase(f"There is no {MONTH_NAMES[month - 1].title()} {day}. Ask for the day again.")
-    found = next(
+    return next(  # a past one is refused as such, with today's date
         date(year, month, day)
         for year in range(today.year - 1, today.year + YEARS_TO_LOOK)
         if exists(year, month, day) and date(year, month, day) >= today - JUST_PAST
     )
-    return found  # a past one is refused as such, with today's date
 
 
 def day_of_month(today: date, day: int, months: int | None) -> date:

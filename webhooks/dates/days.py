@@ -16,6 +16,7 @@ Match = re.Match[str]
 COUNT = r"(?:(?P<count>\d{1,4})|an?|the)"
 UNIT = r"(?P<unit>day|week|fortnight|month|year)s?"
 YEAR = r"(?P<year>2\d{3})"
+NTH = r"(?P<day>\d{1,2})(?:th|st|nd|rd)"
 OF = r"(?: of| in)?(?: the)?"
 
 
@@ -163,15 +164,14 @@ READERS: tuple[tuple["re.Pattern[str]", Reader], ...] = tuple(
         (r"\b(?P<year>\d{4})[-/](?P<number>\d{1,2})[-/](?P<day>\d{1,2})\b(?![-/:])", numeric),
         (r"\b(?P<number>\d{1,2})[-/](?P<day>\d{1,2})[-/](?P<year>\d{4}|\d\d)\b(?![-/:])", numeric),
         (r"\b(?P<number>\d{1,2})/(?P<day>\d{1,2})\b(?![-/:])", numeric_without_year),
-        (rf"\b{COUNT} {UNIT} (?P<way>from|after|before) (?P<anchor>.+)$", from_anchor),
+        (rf"\b(?:{COUNT} )?{UNIT} (?P<way>from|after|before) (?P<anchor>.+)$", from_anchor),
         (rf"\b(?P<which>[1-5]th|last) {WEEKDAY}{OF} (?:{MONTH}(?: {YEAR})?|(?:(?P<around>this|next) )?month)\b", nth_weekday),
         (rf"\blast day{OF} (?:{MONTH}(?: {YEAR})?|(?:(?P<around>this|next) )?month)\b", last_day),
         (rf"\b{HOLIDAY}\b", lambda m, today: calendar.holiday(today, m["holiday"])),
         (rf"\b{MONTH} (?:the )?(?P<day>\d{{1,2}})(?:th|st|nd|rd)?(?: {YEAR})?\b(?![:/-])", of_month),
         (rf"\b(?P<day>\d{{1,2}})(?:th|st|nd|rd)?(?: day)?(?: of)? {MONTH}(?: {YEAR})?\b", of_month),
         (
-            r"\b(?:(?P<before>this|next) month (?:on )?(?:the )?)?(?P<day>\d{1,2})(?:th|st|nd|rd)(?: day)?"
-            rf"(?:{OF} (?:(?P<around>this|next) )?month)?\b",
+            rf"\b(?:(?P<before>this|next) month (?:on )?(?:the )?)?{NTH}(?: day)?(?:{OF} (?:(?P<around>this|next) )?month)?\b",
             numbered,
         ),
         (rf"\b{WEEKDAY} (?P<ahead>in) {COUNT} weeks?\b(?P<which>)", of_week),

@@ -22,7 +22,7 @@ TOO_FAR = f"That is more than {FARTHEST_YEARS} years ahead. Ask for the date aga
 
 
 class Resolved(msgspec.Struct, frozen=True):
-    """A day of the tenant's calendar, the instant in its zone where a time was said, else the part of the day if one was; and how it is said."""
+    """A day, the instant in the tenant's zone where a time was said, else the part of the day if one was; and how it is said."""
 
     day: date
     at: datetime | None
@@ -31,7 +31,10 @@ class Resolved(msgspec.Struct, frozen=True):
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """The moment at which a phrase was said, in the tenant's zone. `today_counts`: "Friday" said on a Friday is today."""
+    """The moment (UTC) at which a phrase was said, and where. `today_counts`: "Friday" said on a Friday is today.
+
+    Instants are compared in UTC: of two in one zone Python compares what the clocks show, which at the end of summer time is the same twice.
+    """
 
     moment: datetime
     zone: ZoneInfo
@@ -40,7 +43,12 @@ class Asked(msgspec.Struct, frozen=True):
     @property
     def today(self) -> date:
         """The day it was said on."""
-        return self.moment.date()
+        return self.local.date()
+
+    @property
+    def local(self) -> datetime:
+        """What the clocks showed."""
+        return self.moment.astimezone(self.zone)
 
 
 def resolve(phrase: str, zone: ZoneInfo, moment: datetime, *, today_counts: bool = False) -> Resolved:
@@ -51,7 +59,7 @@ def resolve(phrase: str, zone: ZoneInfo, moment: datetime, *, today_counts: bool
     """
     if len(phrase) > LONGEST:
         raise BadPhrase(f"That is too long for a date. Ask for one day and one time in at most {LONGEST} characters.")
-    asked = Asked(moment.astimezone(zone), zone, today_counts)
+    asked = Asked(moment.astimezone(UTC), zone, today_counts)
     try:
         return checked(asked, read(phrase.strip(), asked))
     except (OverflowError, ValueError) as error:
@@ -70,7 +78,7 @@ def read(phrase: str, asked: Asked) -> Resolved:
         return instant(asked, asked.moment)
     ahead = span(text)
     if ahead is not None:
-        return instant(asked, asked.moment.astimezone(UTC) + ahead)
+        return instant(asked, asked.moment + ahead)
     wall, rest = take_time(text)
     part, is_today, rest = take_part(rest)
     day, rest = take_day(rest, asked.today)
@@ -127,7 +135,7 @@ def next_time(asked: Asked, wall: Wall) -> Resolved:
     Raises:
         BadPhrase: the likelier reading is past today, and the other is not.
     """
-    first, *others = [reading for reading in wall.readings]
+    first, *others = wall.readings
     tomorrow = Day(asked.today + timedelta(days=1))
     if not is_past(asked, asked.today, first):
         return at_time(asked, Day(asked.today), first)
@@ -153,7 +161,7 @@ def is_past(asked: Asked, day: date, at: time) -> bool:
 
 
 def at_time(asked: Asked, day: Day, at: time) -> Resolved:
-    """A time of a day as an instant: one that the clocks skip is taken after the change, of one that comes twice the first that is ahead."""
+    """A time of a day as an instant: one that the clocks skip is after the change, of one that comes twice the first that is ahead."""
     value, note = day.value, ""
     wall = (value.year, value.month, value.day, at.hour, at.minute)
     try:
@@ -202,10 +210,10 @@ def checked(asked: Asked, found: Resolved) -> Resolved:
         ago = "yesterday" if days == 1 else f"{days} days ago"
         raise BadPhrase(f"That was {ago}; today is {today}. Ask for a day that is still to come.")
     if found.at is not None and found.at < asked.moment:
-        raise BadPhrase(f"{spoken.clock(found.at)} today is past; it is now {spoken.clock(asked.moment)} on {today}. Ask for a later time.")
+        raise BadPhrase(f"{spoken.clock(found.at)} today is past; it is now {spoken.clock(asked.local)} on {today}. Ask for a later time.")
     last = PARTS_END.get(found.part or "")
-    if last is not None and days == 0 and asked.moment.hour >= last:
-        raise BadPhrase(f"This {found.part} is past; it is now {spoken.clock(asked.moment)} on {today}. Ask for a later time.")
+    if last is not None and days == 0 and asked.local.hour >= last:
+        raise BadPhrase(f"This {found.part} is past; it is now {spoken.clock(asked.local)} on {today}. Ask for a later time.")
     if found.day.year > asked.today.year + FARTHEST_YEARS:
         raise BadPhrase(TOO_FAR)
     return found

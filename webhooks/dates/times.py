@@ -15,7 +15,7 @@ MIDNIGHT = 24
 
 
 class Wall(msgspec.Struct, frozen=True):
-    """A time of day. Not `sure`: `hour` is one of the dial, 1 to 12, and may be AM or PM. Hour 24 is a midnight, at either end of its day."""
+    """A time of day. Not `sure`: `hour` is one of the dial, 1 to 12, and may be AM or PM. Hour 24 is a midnight, at either end of a day."""
 
     hour: int
     minute: int = 0
@@ -45,7 +45,7 @@ def dial(hour: str, minute: int, half: str | None) -> Wall:
         return Wall(value % NOON + (NOON if half[0] == "p" else 0), minute)
     if value > MIDNIGHT or minute > LAST_MINUTE or (value == MIDNIGHT and minute):
         raise BadPhrase(f"There is no {value}:{minute:02}. Ask for the time again.")
-    return Wall(value, minute, sure=value > NOON or value == 0 or len(hour) > 1 and hour[0] == "0")
+    return Wall(value, minute, sure=value > NOON or value == 0 or (len(hour) > 1 and hour[0] == "0"))
 
 
 def past_or_to(found: "re.Match[str]") -> Wall:
@@ -60,28 +60,42 @@ def past_or_to(found: "re.Match[str]") -> Wall:
     return Wall(earlier, 60 - minutes, hour.sure)
 
 
+def as_said(found: "re.Match[str]") -> Wall:
+    """`3`, `3:30`, `3 pm`: the groups `hour`, `minute` and `half` of a pattern, as far as it has them."""
+    said = found.groupdict()
+    return dial(said["hour"], int(said.get("minute") or 0), said.get("half"))
+
+
+def military(found: "re.Match[str]") -> Wall:
+    """`1530 hours`."""
+    hour = as_said(found)
+    return Wall(hour.hour, hour.minute)
+
+
 Reader = Callable[["re.Match[str]"], Wall]
+HOUR, MINUTE = r"(?P<hour>\d{1,2})", r"(?P<minute>\d{2})"
+OF_A_PART = r"(?= (?:in the|at|this|tonight)\b ?(?:early |late )?(?:morning|afternoon|evening|night|$))"
+BEFORE = r"half|quarter|[1-9]|[1-5]\d|(?:[1-9]|[1-5]\d) minutes?"
+WAY = r"past|after|to|till|before|(?<=quarter )of"
 READERS: tuple[tuple["re.Pattern[str]", Reader], ...] = tuple(
     (re.compile(pattern), reader)
     for pattern, reader in (
         (rf"{AT}(?:12 )?(?:noon|midday)\b", lambda _: Wall(NOON)),
         (rf"{AT}(?:12 )?midnight\b", lambda _: Wall(MIDNIGHT)),
         (
-            r"(?P<at>\b(?:at|around|about) )?\b(?:a )?(?:(?P<before>half|quarter|[1-9]|[1-5]\d|(?:[1-9]|[1-5]\d) minutes?) "
-            rf"(?P<way>past|after|to|till|before|(?<=quarter )of) )(?P<hour>\d{{1,2}})\b(?: oclock)?{HALF}{NOT_A_SPAN}",
+            rf"(?P<at>\b(?:at|around|about) )?\b(?:a )?(?:(?P<before>{BEFORE}) (?P<way>{WAY}) ){HOUR}\b(?: oclock)?{HALF}{NOT_A_SPAN}",
             past_or_to,
         ),
-        (rf"{AT}(?P<hour>\d{{1,2}})(?::(?P<minute>\d{{2}}))?(?: oclock)? ?(?P<half>am|pm)\b", lambda m: dial(m["hour"], int(m["minute"] or 0), m["half"])),
-        (rf"{AT}(?P<hour>\d{{1,2}})(?::(?P<minute>\d{{2}}))?(?P<half>[ap])\b", lambda m: dial(m["hour"], int(m["minute"] or 0), m["half"])),
-        (rf"{AT}(?P<hour>\d{{1,2}}):(?P<minute>\d{{2}})(?::\d{{2}})?\b(?!:)", lambda m: dial(m["hour"], int(m["minute"]), None)),
-        (rf"{AT}(?P<hour>\d\d)(?P<minute>\d\d) ?(?:hours|hrs)\b", lambda m: Wall(dial(m["hour"], int(m["minute"]), None).hour, int(m["minute"]))),
-        (rf"{AT}(?P<hour>\d{{1,2}}) oclock\b", lambda m: dial(m["hour"], 0, None)),
-        (rf"\b(?:at|around|about) (?P<hour>\d{{1,2}})\b{NOT_A_SPAN}", lambda m: dial(m["hour"], 0, None)),
-        (r"\b(?P<hour>\d{1,2})(?= (?:in the|at|this|tonight)\b ?(?:early |late )?(?:morning|afternoon|evening|night|$))", lambda m: dial(m["hour"], 0, None)),
-        (r"(?<=tonight )(?P<hour>\d{1,2})$|(?<=morning )(?P<hour2>\d{1,2})$|(?<=afternoon )(?P<hour3>\d{1,2})$|(?<=evening )(?P<hour4>\d{1,2})$",
-         lambda m: dial(next(filter(None, m.groups())), 0, None)),
+        (rf"{AT}{HOUR}(?::{MINUTE})?(?: oclock)? ?(?P<half>am|pm)\b", as_said),
+        (rf"{AT}{HOUR}(?::{MINUTE})?(?P<half>[ap])\b", as_said),
+        (rf"{AT}{HOUR}:{MINUTE}(?::\d{{2}})?\b(?!:)", as_said),
+        (rf"{AT}(?P<hour>\d\d){MINUTE} ?(?:hours|hrs)\b", military),
+        (rf"{AT}{HOUR} oclock\b", as_said),
+        (rf"\b(?:at|around|about) {HOUR}\b{NOT_A_SPAN}", as_said),
+        (rf"\b{HOUR}{OF_A_PART}", as_said),
+        (rf"(?:(?<=tonight )|(?<=morning )|(?<=afternoon )|(?<=evening )){HOUR}$", as_said),
     )
-)  # fmt: skip  # a reader beside its pattern
+)
 
 
 def take_time(text: str) -> tuple[Wall | None, str]:

@@ -5,20 +5,25 @@ import unicodedata
 
 LONGEST = 200
 
-UNITS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
+
+def listed(words: str) -> list[str]:
+    """Words with spaces between them."""
+    return words.split()
+
+
+UNITS = listed(
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
+)
 TENS = {"twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90}
 NUMBERS = {word: number for number, word in enumerate(UNITS)} | TENS
-ORDINALS = {
-    word: number
-    for number, word in enumerate(
-        "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth fifteenth sixteenth"
-        " seventeenth eighteenth nineteenth twentieth".split(),
-        start=1,
-    )
-} | {"thirtieth": 30}
+NTHS = listed(
+    "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth fifteenth sixteenth"
+    " seventeenth eighteenth nineteenth twentieth"
+)
+ORDINALS = {word: number for number, word in enumerate(NTHS, start=1)} | {"thirtieth": 30}
 
-MONTH_NAMES = "january february march april may june july august september october november december".split()
-DAY_NAMES = "monday tuesday wednesday thursday friday saturday sunday".split()
+MONTH_NAMES = listed("january february march april may june july august september october november december")
+DAY_NAMES = listed("monday tuesday wednesday thursday friday saturday sunday")
 MONTHS = (
     {name: number for number, name in enumerate(MONTH_NAMES, start=1)}
     | {name[:3]: number for number, name in enumerate(MONTH_NAMES, start=1)}
@@ -34,9 +39,11 @@ WEEKDAY = rf"(?P<weekday>{'|'.join(sorted(WEEKDAYS, key=len, reverse=True))})"
 
 # said without changing what is meant
 FILLERS = frozenset(
-    "on at the for please around about approximately exactly sharp um uh ok okay so well yes it is its be would like to lets say do how make"
-    " id i we maybe perhaps".split()
-) - {"to"}
+    listed(
+        "on at the for please around about approximately exactly sharp um uh ok okay so well yes it is its be would like lets say do how"
+        " make id i we maybe perhaps"
+    )
+)
 
 APOSTROPHES = re.compile(r"['\u2019\u2018`]")
 HALF_OF_DAY = re.compile(r"\b([ap])\.? ?m\b\.?")
