@@ -18,7 +18,7 @@ class Span(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Hours(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`week`: spans by the name of the day; a day that is not named is closed. `days`: spans by date (`2026-12-24`), instead of the week's."""
+    """`week`: spans by the day's name; a day that is not named is closed. `days`: spans by date (`2026-12-24`), instead of the week's."""
 
     week: Annotated[dict[str, tuple[Span, ...]], msgspec.Meta(examples=[{"monday": [{"opens": "09:00", "closes": "17:30"}]}])] = {}
     days: Annotated[dict[str, tuple[Span, ...]], msgspec.Meta(examples=[{"2026-12-25": []}])] = {}

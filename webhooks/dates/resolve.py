@@ -33,7 +33,7 @@ class Resolved(msgspec.Struct, frozen=True):
 class Asked(msgspec.Struct, frozen=True):
     """The moment (UTC) at which a phrase was said, and where. `today_counts`: "Friday" said on a Friday is today.
 
-    Instants are compared in UTC: of two in one zone Python compares what the clocks show, which at the end of summer time is the same twice.
+    Instants are compared in UTC: of two in one zone Python compares what the clocks show, which is the same twice when they go back.
     """
 
     moment: datetime
