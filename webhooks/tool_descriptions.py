@@ -61,27 +61,33 @@ OURS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def described(
-    tenant: Snapshot, webhook_url: str, own: Sequence[Mapping[str, Any]] = (), *, caller_only: bool = False
+    tenant: Snapshot,
+    webhook_url: str,
+    own: Sequence[Mapping[str, Any]] = (),
+    *,
+    server: Mapping[str, Any] | None = None,
+    caller_only: bool = False,
 ) -> list[dict[str, Any]]:
     """Ready tools of a Vapi assistant that call `webhook_url`: ours, and of `own` (rows of http_tools) those with a description.
 
-    With `caller_only` send_sms takes no number from the model: Vapi itself puts the caller's there. Credentials are not in it: Vapi keeps
-    those by an id of its own. Where the assistant's own server is the same address, `server` may be left out.
+    `server` joins the tool's server object. A tool's own server does not inherit the assistant's credential, so it needs the
+    `credentialId` or the `headers` that the assistant's has. With `caller_only` send_sms takes no number from the model.
     """
-    tools = [tool(name, text, schema, webhook_url) for name, (text, schema) in OURS.items()]
+    where = {"url": webhook_url, **(server or {})}
+    tools = [tool(name, text, schema, where) for name, (text, schema) in OURS.items()]
     if caller_only:
         tools[0] = to_caller_only(tools[0])
     callable_ones = [row for row in own if row["name"] in tenant.tools and row["description"].strip()]
-    return tools + [tool(row["name"], row["description"], row["parameters"] or NO_ARGUMENTS, webhook_url) for row in callable_ones]
+    return tools + [tool(row["name"], row["description"], row["parameters"] or NO_ARGUMENTS, where) for row in callable_ones]
 
 
-def tool(name: str, description: str, parameters: Mapping[str, Any], url: str) -> dict[str, Any]:
+def tool(name: str, description: str, parameters: Mapping[str, Any], server: Mapping[str, Any]) -> dict[str, Any]:
     """One tool."""
     return {
         "type": "function",
         "async": False,
         "function": {"name": name, "description": description, "parameters": dict(parameters)},
-        "server": {"url": url},
+        "server": dict(server),
     }
 
 

@@ -49,7 +49,7 @@ QUERIES = {
     "/v1/calls": {"limit", "cursor"},
     "/v1/assistants": {"limit", "cursor"},
     "/v1/tools": {"limit", "cursor"},
-    "/v1/tools.json": {"caller_only"},
+    "/v1/tools.json": {"caller_only", "credential_id"},
     "/v1/usage": {"from", "to", "group_by"},
     "/v1/limits": {"sender_id"},
     "/v1/admin/tenants": {"status", "limit", "cursor"},

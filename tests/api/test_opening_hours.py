@@ -22,7 +22,7 @@ async def test_a_tenant_says_its_own_hours_and_no_others(tenant: Tenant, other: 
     assert (put.status_code, put.json()) == (200, HOURS)
     assert (await tenant.get("/v1/opening-hours")).json() == HOURS
     assert (await other.get("/v1/opening-hours")).json() == EMPTY
-    ours, theirs = (await wiring.tenants.by_slug(each.slug) for each in (tenant, other))
+    ours, theirs = await wiring.tenants.by_slug(tenant.slug), await wiring.tenants.by_slug(other.slug)
     assert ours is not None
     assert ours.hours is not None  # at once in this process
     assert ours.hours.week["monday"][0].closes == "17:30"

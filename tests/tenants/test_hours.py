@@ -1,6 +1,7 @@
 """Opening hours as decisions: over midnight, through the changes of the clocks, and what cannot be."""
 
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -113,7 +114,7 @@ def test_hours_that_were_accepted_never_overlap(known: Hours, zone: ZoneInfo) ->
     days = {date(2026, 12, 1) + timedelta(days=ahead) for ahead in range(15)} | {date.fromisoformat(each) for each in known.days}
     for day in days:
         placed = sorted((begin + 1440 * ahead, end + 1440 * ahead) for ahead in (0, 1) for begin, end in by_wall(known, day, ahead))
-        assert all(earlier[1] <= later[0] for earlier, later in zip(placed, placed[1:], strict=False)), (day, zone)
+        assert all(earlier[1] <= later[0] for earlier, later in pairwise(placed)), (day, zone)
 
 
 def by_wall(known: Hours, day: date, ahead: int) -> list[tuple[int, int]]:

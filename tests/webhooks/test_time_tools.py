@@ -28,6 +28,8 @@ SHOP = Hours(
     {"2026-12-03": ()},
 )
 
+LUNCH = "Thursday, November 26, 2026, 12:30 PM"
+
 
 def resolved(phrase: Any, moment: datetime = NOW, zone: str = "America/Los_Angeles") -> Prepared:
     return prepare(snapshot(zone=ZoneInfo(zone)), "resolve_date", None, {"phrase": phrase}, moment=moment)
@@ -69,8 +71,7 @@ def test_what_cannot_be_resolved_is_a_final_error_that_says_how_to_go_on(phrase:
         ({"day": "tomorrow at 9 pm"}, "Friday, November 27, 2026, 9:00 PM: open until 2:00 AM on Saturday."),
         (
             {"day": "today at 12:30 pm"},
-            "Thursday, November 26, 2026, 12:30 PM: closed; that day: 9:00 AM to 12:00 PM and 1:00 PM to 5:00 PM."
-            " Opens next on Thursday, November 26, 2026, 1:00 PM.",
+            f"{LUNCH}: closed; that day: 9:00 AM to 12:00 PM and 1:00 PM to 5:00 PM. Opens next on Thursday, November 26, 2026, 1:00 PM.",
         ),
     ],
     ids=str,

@@ -98,7 +98,9 @@ DECLARE
 BEGIN
   PERFORM set_config('app.tenant_id', p_tenant::text, true);
   PERFORM pg_advisory_xact_lock((p_effect->>'lock')::bigint);
-  SELECT * INTO x FROM jsonb_to_record(p_effect) AS r(
+  SELECT r.webhook_id, r.place, r.source, r.type, r.call_id, r.assistant_id, r.fingerprint, r.name, r.tool_call_id, r.arguments, r.caller, r.replay_of,
+         r.meter, r.act, r.recipient, r.waiting, r.same_within, r.says INTO x
+  FROM jsonb_to_record(p_effect) AS r(
     webhook_id uuid, place smallint, source text, type text, call_id text, assistant_id text, fingerprint text, name text, tool_call_id text,
     arguments text, caller text, replay_of uuid, meter text, act text, recipient text, waiting text[], same_within double precision, says jsonb);
   IF p_mode <> 'off' THEN
