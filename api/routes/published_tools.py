@@ -5,8 +5,7 @@ from typing import Annotated, Any
 from litestar import get
 from litestar.datastructures import State
 from litestar.di import NamedDependency
-from litestar.params import FromQuery
-from msgspec import Meta
+from litestar.params import FromQuery, QueryParameter
 
 from api.callers import Caller
 from api.routes.assistants import webhook_url
@@ -15,11 +14,10 @@ from api.wiring import wiring_of
 from tenants import http_tools
 from webhooks.tool_descriptions import described
 
-CallerOnly = Annotated[bool, Meta(description="send_sms texts the caller alone: the model is not asked for a number.")]
-
+CallerOnly = Annotated[bool, QueryParameter(description="send_sms texts the caller alone: the model is not asked for a number.")]
 CredentialId = Annotated[
-    str,
-    Meta(
+    str | None,
+    QueryParameter(
         max_length=64,
         pattern=r"^[A-Za-z0-9_-]+" + END,
         description="The id at Vapi of the credential with which the tools call us; a tool does not inherit the assistant's.",
@@ -37,7 +35,7 @@ async def published_tools(
     caller: NamedDependency[Caller],
     state: State,
     caller_only: FromQuery[CallerOnly] = False,
-    credential_id: FromQuery[CredentialId | None] = None,
+    credential_id: FromQuery[CredentialId] = None,
 ) -> list[dict[str, Any]]:
     """Each calls the tenant's webhook."""
     wiring, tenant = wiring_of(state), caller.tenant
