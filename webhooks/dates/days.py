@@ -126,19 +126,53 @@ def later(day: date, found: Match, sign: int = 1) -> date:
 
 def from_anchor(found: Match, today: date) -> date:
     """`2 weeks from friday`, `the day after tomorrow`, `the day before christmas`."""
-    rest = found["anchor"]
-    anchor, left = (Day(today), "") if rest in ("now", "today") else take_day(rest, today)
-    if anchor is None or not is_silent(left):
-        raise not_understood()
+    anchor = anchored(found, today)
     start = anchor.value + timedelta(weeks=1) if anchor.or_today and found["way"] == "after" else anchor.value
     return later(start, found, -1 if found["way"] == "before" else 1)
 
 
 def of_week(found: Match, today: date) -> date:
-    """`friday next week`, `this week on friday`, `friday in 2 weeks`: weeks begin on Monday (ISO 8601)."""
-    weeks = int(found["count"] or 1) if "count" in found.re.groupindex and found["ahead"] else {"next": 1, "this": 0}[found["which"]]
-    monday = today - timedelta(days=today.weekday())
-    return monday + timedelta(weeks=weeks, days=WEEKDAYS[found["weekday"]])
+    """`friday next week`, `this week on friday`: weeks begin on Monday (ISO 8601)."""
+    return week_of(found, today, {"next": 1, "this": 0}[found["which"]])
+
+
+def week_of(found: Match, today: date, weeks: int) -> date:
+    """The weekday in the week so many weeks ahead."""
+    return today + timedelta(weeks=weeks, days=WEEKDAYS[found["weekday"]] - today.weekday())
+
+
+def weeks_ahead(found: Match, today: date) -> date:
+    """`friday in 2 weeks`, `in 2 weeks on friday`.
+
+    Raises:
+        BadPhrase: counted from the next such weekday it is another day than in the week so far ahead.
+    """
+    count = int(found["count"] or 1)
+    one, other = week_of(found, today, count), coming(found, today) + timedelta(weeks=count)
+    if one != other:
+        raise BadPhrase(f"That may be {spoken.day(one)} or {spoken.day(other)}. Ask which is meant.")
+    return one
+
+
+def beside_anchor(found: Match, today: date) -> date:
+    """`the friday before christmas`, `the monday after thanksgiving`."""
+    wanted, anchor = WEEKDAYS[found["weekday"]], anchored(found, today).value
+    if found["way"] == "after":
+        return anchor + timedelta(days=(wanted - anchor.weekday() - 1) % 7 + 1)
+    return anchor - timedelta(days=(anchor.weekday() - wanted - 1) % 7 + 1)
+
+
+def anchored(found: Match, today: date) -> Day:
+    """The day that another one is counted from.
+
+    Raises:
+        BadPhrase: it is none.
+    """
+    rest = found["anchor"]
+    anchor, left = (Day(today), "") if rest in ("now", "today") else take_day(rest, today)
+    if anchor is None or not is_silent(left):
+        raise not_understood()
+    return anchor
 
 
 def weekday(found: Match, today: date) -> Day | date:
@@ -165,6 +199,7 @@ READERS: tuple[tuple["re.Pattern[str]", Reader], ...] = tuple(
         (r"\b(?P<number>\d{1,2})[-/](?P<day>\d{1,2})[-/](?P<year>\d{4}|\d\d)\b(?![-/:])", numeric),
         (r"\b(?P<number>\d{1,2})/(?P<day>\d{1,2})\b(?![-/:])", numeric_without_year),
         (rf"\b(?:{COUNT} )?{UNIT} (?P<way>from|after|before) (?P<anchor>.+)$", from_anchor),
+        (rf"\b{WEEKDAY} (?P<way>after|before) (?P<anchor>.+)$", beside_anchor),
         (rf"\b(?P<which>[1-5]th|last) {WEEKDAY}{OF} (?:{MONTH}(?: {YEAR})?|(?:(?P<around>this|next) )?month)\b", nth_weekday),
         (rf"\blast day{OF} (?:{MONTH}(?: {YEAR})?|(?:(?P<around>this|next) )?month)\b", last_day),
         (rf"\b{HOLIDAY}\b", lambda m, today: calendar.holiday(today, m["holiday"])),
@@ -174,8 +209,8 @@ READERS: tuple[tuple["re.Pattern[str]", Reader], ...] = tuple(
             rf"\b(?:(?P<before>this|next) month (?:on )?(?:the )?)?{NTH}(?: day)?(?:{OF} (?:(?P<around>this|next) )?month)?\b",
             numbered,
         ),
-        (rf"\b{WEEKDAY} (?P<ahead>in) {COUNT} weeks?\b(?P<which>)", of_week),
-        (rf"\b(?P<ahead>in) {COUNT} weeks?(?: time)? on (?:a )?{WEEKDAY}\b(?P<which>)", of_week),
+        (rf"\b{WEEKDAY} in {COUNT} weeks?\b", weeks_ahead),
+        (rf"\bin {COUNT} weeks?(?: time)? on (?:a )?{WEEKDAY}\b", weeks_ahead),
         (rf"\b{WEEKDAY}(?: of)? (?P<which>next|this) week\b", of_week),
         (rf"\b(?P<which>next|this) week(?: on)? {WEEKDAY}\b", of_week),
         (rf"\b{WEEKDAY} week\b", lambda m, today: coming(m, today) + timedelta(weeks=1)),

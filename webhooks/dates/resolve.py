@@ -18,6 +18,7 @@ FARTHEST_YEARS = 10
 NOW = frozenset({"now", "right now", "immediately", "right away"})
 ISO = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:[Zz]|[+-]\d{2}:?\d{2})", re.ASCII)
 ISO_LOCAL = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt](\d{2}:\d{2})(?::\d{2}(?:\.\d{1,9})?)?", re.ASCII)
+ELSEWHERE = re.compile(r"\b(?:[ecmp][sd]t|utc|gmt|eastern|central|mountain|pacific)\b")
 TOO_FAR = f"That is more than {FARTHEST_YEARS} years ahead. Ask for the date again."
 
 
@@ -79,6 +80,8 @@ def read(phrase: str, asked: Asked) -> Resolved:
     ahead = span(text)
     if ahead is not None:
         return instant(asked, asked.moment + ahead)
+    if ELSEWHERE.search(text):
+        raise BadPhrase(f"Times are taken in the zone {asked.zone.key}. Ask for the time there.")
     wall, rest = take_time(text)
     part, is_today, rest = take_part(rest)
     day, rest = take_day(rest, asked.today)
