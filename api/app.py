@@ -23,7 +23,9 @@ from api.routes.assistants import AssistantRoutes
 from api.routes.bodies import BodyRoutes
 from api.routes.health import live, metrics_page, ready
 from api.routes.messages import MessageRoutes
+from api.routes.opening_hours import OpeningHoursRoutes
 from api.routes.plans import PlanAdmin
+from api.routes.published_tools import published_tools
 from api.routes.retention import RetentionRoutes
 from api.routes.senders import SenderRoutes
 from api.routes.tools import ToolRoutes
@@ -67,6 +69,8 @@ def create_app(settings: Settings, schema: str) -> Litestar:
             SenderRoutes,
             MessageRoutes,
             ToolRoutes,
+            published_tools,
+            OpeningHoursRoutes,
             WebhookRoutes,
             BodyRoutes,
             RetentionRoutes,

@@ -18,10 +18,10 @@ from api.routes.shapes import Body
 from api.wiring import Wiring
 from runtime.crypto import SealBroken
 from runtime.refusals import Conflict, Invalid
-from tenants import assistants, vapi_accounts
+from tenants import assistants, http_tools, vapi_accounts
 from tenants.vapi_setups import New
+from webhooks.tool_descriptions import described
 from webhooks.vapi_configuring import Acting, Done
-from webhooks.vapi_described import described
 from webhooks.vapi_problems import CONFIGURE, NO_KEY, SIGNS, SetupFailed
 from webhooks.vapi_wish import Json
 
@@ -80,9 +80,14 @@ def given_for_vapi(auth: AuthRequest) -> str | None:
     return auth.given
 
 
-def tools_for(acting_: Acting, wished: bool) -> list[Json] | None:
-    """Our tools as Vapi takes them, where they are wished for."""
-    return described(acting_.tenant, acting_.url) if wished else None
+async def tools_for(wiring: Wiring, asks: Acting, wished: bool) -> list[Json] | None:
+    """Our tools and the tenant's own as Vapi takes them, where they are wished for."""
+    if not wished:
+        return None
+    tenant = asks.tenant
+    async with wiring.database.tenant_scope(tenant.id) as connection:
+        own = await http_tools.list_tools(connection, tenant.id, None, http_tools.MOST_TOOLS)
+    return described(tenant, asks.url, own)
 
 
 async def register(wiring: Wiring, key: OwnKey, asks: Acting, new: New, install_tools: bool, show: Show) -> Response[Any]:
@@ -99,7 +104,7 @@ async def register(wiring: Wiring, key: OwnKey, asks: Acting, new: New, install_
         await key.keep(connection, HTTP_201_CREATED, body)
 
     try:
-        await wiring.configuring.register(asks, new, tools_for(asks, install_tools), keep)
+        await wiring.configuring.register(asks, new, await tools_for(wiring, asks, install_tools), keep)
     except SetupFailed as failed:
         raise failed.told() from failed
     return answer(body, HTTP_201_CREATED)

@@ -18,6 +18,7 @@ from tenants.keys import KeyBook
 from tenants.senders import SenderBook
 from tenants.snapshot import Snapshot, TenantBook
 from webhooks import bodies
+from webhooks.acts import Acts
 from webhooks.claims import Claims
 from webhooks.duplicates import DuplicateCounter
 from webhooks.gate import Gate
@@ -83,7 +84,7 @@ async def wire(settings: Settings) -> Wiring:
     async def keep(tenant: Snapshot, webhook_id: UUID, body: bytes) -> None:
         await bodies.keep(database, tenant.id, webhook_id, tenant.bodies_days, body)
 
-    tools = ToolWork(claims, OwnTools(Runs(database), tool_http, claims), wake, duplicates)
+    tools = ToolWork(claims, Acts(database), OwnTools(Runs(database), tool_http, claims), wake, duplicates)
     return Wiring(
         settings=settings,
         keyring=keyring,

@@ -13,6 +13,7 @@ from runtime.database import Database
 from runtime.fresh import FreshCache
 from runtime.ids import TenantId
 from runtime.sentry import TenantTags
+from tenants.hours import Hours
 from tenants.signature_plans import SignaturePlan
 from tenants.slugs import is_slug
 from tenants.tiers import Tier, tier
@@ -86,6 +87,7 @@ class Raw(msgspec.Struct, frozen=True):
     capture: str
     bearer_headers: tuple[str, ...] = ()
     signing: tuple[SigningView, ...] = ()
+    hours: Hours | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ class Snapshot:
     bearer_headers: tuple[bytes, ...] = ()  # where secrets may come beside Authorization and X-Vapi-Secret
     signing: tuple[SigningView, ...] = field(default=(), repr=False)
     opened: dict[str, bytes] = field(default_factory=dict, repr=False)  # sealed secret → key: each is opened once per snapshot
+    hours: Hours | None = None  # when the tenant is open; None while nobody has said so
     accepted_since: dict[UUID, int] = field(default_factory=dict)  # segments per registration that this process added
 
     @property
@@ -195,4 +198,5 @@ def snapshot_of(raw: Raw) -> Snapshot:
         capture=raw.capture,
         bearer_headers=tuple(name.encode() for name in raw.bearer_headers),
         signing=raw.signing,
+        hours=raw.hours if raw.hours and (raw.hours.week or raw.hours.days) else None,
     )

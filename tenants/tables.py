@@ -217,6 +217,15 @@ http_tools = Table(
     Column("business_seconds", Integer, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
+    Column("parameters", JSONB(none_as_null=True)),
+)
+opening_hours = Table(
+    "opening_hours",
+    metadata,
+    Column("tenant_id", Uuid, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("hours", JSONB, nullable=False),
+    Column("updated_at", Instant, nullable=False),
 )
 vapi_accounts = Table(
     "vapi_accounts",

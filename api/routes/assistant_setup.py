@@ -87,7 +87,7 @@ class AssistantSetupRoutes(Controller):
 
         try:
             if data.mend:
-                done = await wiring.configuring.mend(asks, assistant_id, tools_for(asks, data.install_tools), nothing_more)
+                done = await wiring.configuring.mend(asks, assistant_id, await tools_for(wiring, asks, data.install_tools), nothing_more)
                 changed = done.changed
             found = await wiring.configuring.check(asks, assistant_id)
         except SetupFailed as failed:

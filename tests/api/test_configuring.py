@@ -67,6 +67,16 @@ async def test_tools_are_made_once_and_joined_to_those_that_are_there(side: Side
     assert len(second.tools) == len(made)
 
 
+async def test_the_tenants_own_tools_that_are_described_are_joined_too(side: Side) -> None:
+    book = {"url": "https://tools.example.com/book", "description": "Books a table."}
+    assert (await side.tenant.ask("PUT", "/v1/tools/book", book)).status_code == 200
+    assert (await side.tenant.ask("PUT", "/v1/tools/hidden", {"url": "https://tools.example.com/x"})).status_code == 200
+    await side.registered(install_tools=True)
+    joined = {side.tools[number]["function"]["name"] for number in side.shown["model"]["toolIds"]}
+    assert "book" in joined
+    assert "hidden" not in joined
+
+
 async def test_a_tool_whose_description_changed_is_replaced_in_this_assistant(side: Side) -> None:
     await side.registered(install_tools=True)
     other = await another(side.tenant, side.vapi, side.key)

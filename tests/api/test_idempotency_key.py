@@ -133,6 +133,7 @@ CALLS: dict[str, Ready] = {
     "put /v1/vapi": at_once(lambda _: ("/v1/vapi", {"api_key": "a-key-at-vapi-of-the-suite"})),
     "delete /v1/vapi": to_forget_vapi,
     "put /v1/retention": at_once(lambda _: ("/v1/retention", {"keys_hours": 100, "bodies_days": 7, "capture": "all"})),
+    "put /v1/opening-hours": at_once(lambda _: ("/v1/opening-hours", {"week": {"monday": [{"opens": "09:00", "closes": "17:00"}]}})),
     "post /v1/admin/plans": at_once(lambda _: ("/v1/admin/plans", plan_body())),
 }
 OWN_WAY = {

@@ -50,6 +50,7 @@ def row_of(table: str, ids: Ids) -> Row:
             "secret_sealed": "s",
             "repeatable": True,
         },
+        "opening_hours": {"name": f"n{number}", "hours": "{}"},
         "vapi_accounts": {"name": f"n{number}", "api_key_sealed": "s", "hint": "abcd"},
         "processed_webhooks": {
             "key": fresh.bytes,
@@ -102,6 +103,7 @@ TABLES = (  # parents first
     "registrations",
     "senders",
     "http_tools",
+    "opening_hours",
     "vapi_accounts",
     "processed_webhooks",
     "webhook_bodies",
