@@ -19,14 +19,17 @@ from api.once import OncePerKey
 from api.problems import answer_problem
 from api.routes.admin import ControlAdmin, TenantAdmin
 from api.routes.answerers import AnswererRoutes
+from api.routes.assistant_setup import AssistantSetupRoutes
 from api.routes.assistants import AssistantRoutes
 from api.routes.bodies import BodyRoutes
 from api.routes.calls import CallRoutes
 from api.routes.health import live, metrics_page, ready
 from api.routes.inbound_routes import InboundRouteRoutes
 from api.routes.messages import MessageRoutes
+from api.routes.opening_hours import OpeningHoursRoutes
 from api.routes.plans import PlanAdmin
 from api.routes.privacy import PrivacyRoutes
+from api.routes.published_tools import published_tools
 from api.routes.retention import RetentionRoutes
 from api.routes.senders import SenderRoutes
 from api.routes.tools import ToolRoutes
@@ -65,6 +68,7 @@ def create_app(settings: Settings, schema: str) -> Litestar:
         path="/",
         route_handlers=[
             AssistantRoutes,
+            AssistantSetupRoutes,
             WebhookCredentialRoutes,
             VapiAccountRoutes,
             SenderRoutes,
@@ -73,6 +77,8 @@ def create_app(settings: Settings, schema: str) -> Litestar:
             InboundRouteRoutes,
             TransferDirectoryRoutes,
             AnswererRoutes,
+            published_tools,
+            OpeningHoursRoutes,
             WebhookRoutes,
             BodyRoutes,
             PrivacyRoutes,

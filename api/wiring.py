@@ -19,6 +19,7 @@ from tenants.senders import SenderBook
 from tenants.snapshot import Snapshot, TenantBook
 from webhooks import bodies
 from webhooks.activity import Activity
+from webhooks.acts import Acts
 from webhooks.answering import Answering
 from webhooks.claims import Claims
 from webhooks.duplicates import DuplicateCounter
@@ -30,6 +31,9 @@ from webhooks.replays import Replays
 from webhooks.runs import Runs
 from webhooks.tool_http import ToolHttp
 from webhooks.tool_work import ToolWork
+from webhooks.vapi_client import VapiClient
+from webhooks.vapi_configuring import Configuring
+from webhooks.vapi_setup import VapiSetup
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +57,14 @@ class Wiring:
     ingest: Ingest
     replays: Replays
     tool_http: ToolHttp
+    vapi: VapiClient
+    configuring: Configuring
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Until the process ends; then what was counted is flushed and every connection given back."""
         try:
-            async with self.tool_http:
+            async with self.tool_http, self.vapi:
                 yield
         finally:
             await self.wake.close()
@@ -77,13 +83,13 @@ async def wire(settings: Settings) -> Wiring:
     redis = open_redis(settings.redis_url)
     tenants, claims, wake, duplicates = TenantBook(database), Claims(database), WakeHint(redis), DuplicateCounter(redis)
     refused = RefusalBook(redis)
-    tool_http = ToolHttp(keyring, settings.tool_hosts)
+    tool_http, vapi = ToolHttp(keyring, settings.tool_hosts), VapiClient(settings.vapi_base_url)
 
     async def keep(tenant: Snapshot, webhook_id: UUID, body: bytes) -> None:
         await bodies.keep(database, tenant.id, webhook_id, tenant.bodies_days, body)
 
     runs, activity = Runs(database), Activity(database)
-    tools = ToolWork(claims, OwnTools(runs, tool_http, claims), wake, duplicates)
+    tools = ToolWork(claims, Acts(database), OwnTools(runs, tool_http, claims), wake, duplicates)
     answering = Answering(runs, tool_http, tools)
     return Wiring(
         settings=settings,
@@ -103,6 +109,8 @@ async def wire(settings: Settings) -> Wiring:
         gate=Gate(keyring, tenants, refused),
         replays=Replays(database, keyring, claims, tools),
         tool_http=tool_http,
+        vapi=vapi,
+        configuring=Configuring(database, keyring, tenants, VapiSetup(vapi)),
     )
 
 

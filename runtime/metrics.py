@@ -39,6 +39,11 @@ ACCEPT_TO_SEND = Histogram(
 PACER_CLOSED = Counter("trunkline_pacer_closed", "Looks at the pacer that failed: Redis is away and nothing leaves")
 IN_FLIGHT = Gauge("trunkline_sends_in_flight", "Messages leased by this worker and not yet settled")
 RECEIPTS = Counter("trunkline_receipts", "Status callbacks by what became of them", ["outcome"])
+VAPI_SETUPS = Counter(
+    "trunkline_vapi_setups",
+    "Assistants configured at Vapi: done, refused (all is as it was), left (what was changed could not be put back)",
+    ["outcome"],
+)
 LATE_CALLS = Counter(
     "trunkline_late_calls",
     "Calls whose report never came, by what asking Vapi showed; refused, unopened and keyless need a key that works (PUT /v1/vapi)",

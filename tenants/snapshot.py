@@ -120,7 +120,6 @@ class Snapshot:
     tools: Mapping[str, ToolView] = field(default_factory=dict, repr=False)
     bodies_days: int = 30
     capture: str = "failures"  # or "all": whose bodies are kept
-    hours: Hours | None = None
     inbound_routes: Mapping[str, RouteView] = field(default_factory=dict, repr=False)
     transfers: tuple[EntryView, ...] = field(default=(), repr=False)
     answerers: Mapping[str, AnswererView] = field(default_factory=dict, repr=False)
@@ -128,6 +127,7 @@ class Snapshot:
     signing: tuple[SigningView, ...] = field(default=(), repr=False)
     opened: dict[str, bytes] = field(default_factory=dict, repr=False)  # sealed secret → key: each is opened once per snapshot
     privacy: Privacy = MASKED
+    hours: Hours | None = None  # when the tenant is open; None while nobody has said so
     accepted_since: dict[UUID, int] = field(default_factory=dict)  # segments per registration that this process added
 
     @property
@@ -209,11 +209,11 @@ def snapshot_of(raw: Raw) -> Snapshot:
         tools={each.name: each for each in raw.tools},
         bodies_days=raw.bodies_days,
         capture=raw.capture,
-        hours=raw.hours,
         inbound_routes={each.phone_number: each for each in raw.inbound_routes},
         transfers=raw.transfers,
         answerers={each.type: each for each in raw.answerers},
         bearer_headers=tuple(name.encode() for name in raw.bearer_headers),
         signing=raw.signing,
         privacy=raw.privacy,
+        hours=raw.hours if raw.hours and (raw.hours.week or raw.hours.days) else None,
     )

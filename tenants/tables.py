@@ -139,6 +139,12 @@ assistants = Table(
     Column("name", Text, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
+    Column("vapi_owner", Uuid),
+    Column("vapi_lease_until", Instant),
+    Column("vapi_before_sealed", Text),
+    Column("vapi_draft_of", Text),
+    Column("vapi_configured_at", Instant),
+    Column("unanswered", Boolean, nullable=False),
 )
 webhook_credentials = Table(
     "webhook_credentials",
@@ -212,6 +218,15 @@ http_tools = Table(
     Column("business_arguments", ARRAY(Text), nullable=False),
     Column("business_seconds", Integer, nullable=False),
     Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    Column("parameters", JSONB(none_as_null=True)),
+)
+opening_hours = Table(
+    "opening_hours",
+    metadata,
+    Column("tenant_id", Uuid, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("hours", JSONB, nullable=False),
     Column("updated_at", Instant, nullable=False),
 )
 vapi_accounts = Table(

@@ -26,6 +26,8 @@ from webhooks.envelope import CALL, identifier, number_in, reread
 from webhooks.late_reports import START, UNANSWERED, Rules, Seen, Unreported, Verdict, note_calls, record, take, verdict
 from webhooks.vapi_client import VapiClient
 
+UNSEEN: dict[str, Seen] = {"absent": "absent", "refused": "refused", "later": "later"}
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -154,7 +156,7 @@ class LateCalls:
         if asked.reason:
             log.info("asking Vapi about a call told nothing", reason=asked.reason)
         if asked.word != "found":
-            return Look(asked.word, asked.wait)
+            return Look(UNSEEN.get(asked.word, "nonsense"), asked.wait)
         try:
             return await self._seen(one, key, asked.body)
         except Invalid:

@@ -13,6 +13,7 @@ class Assistants:
 
     def __init__(self) -> None:
         self.shelf = Shelf("assistant")
+        self.publishes = True  # else a change is a draft: it shows, and the version stays
 
     def routes(self) -> list[web.RouteDef]:
         """`/assistant`."""
@@ -38,7 +39,7 @@ class Assistants:
         assistant = self.shelf.asked_for(request)
         assistant |= await _wanted(request)
         assistant["updatedAt"] = iso(now())
-        assistant["latestVersion"] = assistant.get("latestVersion", 0) + 1
+        assistant["latestVersion"] = assistant.get("latestVersion", 0) + self.publishes
         return answer(assistant)
 
 

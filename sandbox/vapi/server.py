@@ -10,10 +10,12 @@ from sandbox import serving
 from sandbox.vapi.assistants import Assistants
 from sandbox.vapi.calls import Calls, Fault
 from sandbox.vapi.control import PlayingControl
+from sandbox.vapi.faults import PathFaults
 from sandbox.vapi.phone_numbers import PhoneNumbers
 from sandbox.vapi.player import Player
 from sandbox.vapi.playing import CallPlayer
 from sandbox.vapi.refusals import Resource, as_vapi, organisation_of
+from sandbox.vapi.tools import Tools
 
 __all__ = ["Fault", "VapiSandbox", "organisation_of"]
 
@@ -28,6 +30,8 @@ class VapiSandbox:
         self.assistants_api = Assistants()
         self.phone_numbers_api = PhoneNumbers()
         self.calls_api = Calls()
+        self.tools_api = Tools()
+        self.path_faults = PathFaults()
         self.player = Player()
         self.call_player = CallPlayer(self.player, self.calls_api.note)
 
@@ -41,12 +45,14 @@ class VapiSandbox:
 
     def application(self) -> web.Application:
         """The web application."""
-        app = web.Application(middlewares=[as_vapi], client_max_size=16 << 20)
+        app = web.Application(middlewares=[self.path_faults.middleware, as_vapi], client_max_size=16 << 20)
         app.add_routes(
             [
                 *self.assistants_api.routes(),
                 *self.phone_numbers_api.routes(),
                 *self.calls_api.routes(),
+                *self.tools_api.routes(),
+                *self.path_faults.routes(),
                 *PlayingControl(self.player, self.call_player).routes(),
             ]
         )
@@ -64,6 +70,11 @@ class VapiSandbox:
     def phone_numbers(self) -> Kept:
         """By organisation and id."""
         return self.phone_numbers_api.shelf.kept
+
+    @property
+    def tools(self) -> Kept:
+        """By organisation and id."""
+        return self.tools_api.shelf.kept
 
     @property
     def calls(self) -> Kept:

@@ -159,9 +159,14 @@ CALLS: dict[str, Ready] = {
     "put /v1/retention": at_once(lambda _: ("/v1/retention", {"keys_hours": 100, "bodies_days": 7, "capture": "all"})),
     "put /v1/privacy": at_once(lambda _: ("/v1/privacy", {"customer": "none", "transcripts": True, "summaries": False})),
     "delete /v1/calls/{call_id}/content": to_forget_a_call,
+    "put /v1/opening-hours": at_once(lambda _: ("/v1/opening-hours", {"week": {"monday": [{"opens": "09:00", "closes": "17:00"}]}})),
     "post /v1/admin/plans": at_once(lambda _: ("/v1/admin/plans", plan_body())),
 }
-OWN_WAY = {"post /v1/webhooks/{webhook_id}/replay"}  # its key names the wish; see test_replay
+OWN_WAY = {
+    "post /v1/webhooks/{webhook_id}/replay",  # its key names the wish; see test_replay
+    "post /v1/assistants/{assistant_id}/check",  # these ask Vapi; see test_assistant_check
+    "post /v1/assistants/{assistant_id}/restore",
+}
 TENANTS = {name: ready for name, ready in CALLS.items() if "/v1/admin" not in name and name != "post /v1/messages"}
 
 

@@ -53,6 +53,7 @@ def row_of(table: str, ids: Ids) -> Row:
         "inbound_routes": {"phone_number": f"n{number}", "target": '{"error": "Nobody is there."}'},
         "transfer_directory": {"name": f"n{number}", "destination": '{"type": "number", "number": "+12025550101"}'},
         "answerers": {"type": f"t{number}", "url": "https://example.com/a", "method": "POST", "timeout_ms": 3000, "secret_sealed": "s"},
+        "opening_hours": {"name": f"n{number}", "hours": "{}"},
         "vapi_accounts": {"name": f"n{number}", "api_key_sealed": "s", "hint": "abcd"},
         "processed_webhooks": {
             "key": fresh.bytes,
@@ -110,6 +111,7 @@ TABLES = (  # parents first
     "inbound_routes",
     "transfer_directory",
     "answerers",
+    "opening_hours",
     "vapi_accounts",
     "processed_webhooks",
     "webhook_bodies",

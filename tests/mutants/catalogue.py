@@ -1,6 +1,6 @@
 """Every promise that `make mutants` breaks."""
 
-from tests.mutants import api_keys, calls, claims, keeping, late, names, running
+from tests.mutants import acting, api_keys, calls, claims, keeping, late, names, running
 
 MUTATIONS = (
     *claims.MUTATIONS,
@@ -10,4 +10,5 @@ MUTATIONS = (
     *api_keys.MUTATIONS,
     *late.MUTATIONS,
     *calls.MUTATIONS,
+    *acting.MUTATIONS,
 )
