@@ -3,7 +3,7 @@
 Whom they are about is the caller as the webhook names him, never an argument: a model can be talked into any number.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 from messaging import recipients
 from tenants.snapshot import Snapshot
@@ -42,7 +42,7 @@ def opt_out(_tenant: Snapshot, speaking: Speaking, _given: dict[str, Any]) -> Pr
     return about_caller("opt_out", speaking, STOPPED)
 
 
-def about_caller(kind: Any, speaking: Speaking, says: dict[str, Said]) -> Prepared:
+def about_caller(kind: Literal["cancel_sms", "opt_out"], speaking: Speaking, says: dict[str, Said]) -> Prepared:
     """Something about the person on the phone, known by the number that texts to them carry."""
     try:
         recipient = recipients.parse(speaking.caller or "", "US")

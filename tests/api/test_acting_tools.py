@@ -229,3 +229,11 @@ async def test_a_suspended_tenants_tools_do_nothing(admin: Person, tenant: Tenan
     for name in ("cancel_sms", "opt_out"):
         assert "paused" in await said(tenant, name, name)
     assert (await states(tenant, effects), await effects.count(tenant, "opt_outs")) == ([("Text 1.", "scheduled")], 0)
+
+
+async def test_a_function_call_of_old_acts_too(tenant: Tenant, effects: Effects) -> None:
+    await text(tenant, 1)
+    call = {"type": "function-call", "call": {"id": "call-1"}, "customer": {"number": CALLER}}
+    bodies = [await tenant.webhook({"message": {**call, "functionCall": {"name": "cancel_sms", "parameters": "{}"}}}) for _ in range(2)]
+    assert [body.json() for body in bodies] == [{"result": words(CANCELED, "canceled")}] * 2
+    assert await states(tenant, effects) == [("Text 1.", "canceled")]
