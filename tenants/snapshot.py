@@ -202,7 +202,7 @@ def snapshot_of(raw: Raw) -> Snapshot:
         operator_tier=raw.tier,
         switches=raw.switches,
         assistants=frozenset(raw.assistants),
-        credentials={bytes.fromhex(c.hash): float("inf") if c.seconds_left is None else taken_at + c.seconds_left for c in raw.credentials},
+        credentials=valid_until(raw.credentials, taken_at),
         senders=tuple(raw.senders),
         tags=TenantTags(str(raw.id), raw.slug, default.tier if default else "none"),
         taken_at=taken_at,
@@ -217,3 +217,13 @@ def snapshot_of(raw: Raw) -> Snapshot:
         privacy=raw.privacy,
         hours=raw.hours if raw.hours and (raw.hours.week or raw.hours.days) else None,
     )
+
+
+def valid_until(views: list[CredentialView], taken_at: float) -> dict[bytes, float]:
+    """Each keyed hash with the monotonic second until which it is valid; of a secret that stands in several rows, the last one."""
+    ends: dict[bytes, float] = {}
+    for view in views:
+        digest = bytes.fromhex(view.hash)
+        until = float("inf") if view.seconds_left is None else taken_at + view.seconds_left
+        ends[digest] = max(until, ends.get(digest, until))
+    return ends
