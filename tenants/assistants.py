@@ -69,6 +69,7 @@ async def rotate_secret(
     Raises:
         NotFound: the tenant has no such assistant. Invalid: the plan cannot work, or the given secret is none.
     """
+    await credentials.take_turn(connection, tenant)
     row = await assistant_row(connection, tenant, assistant)
     plan = plan or row["plan"]
     await credentials.retire(connection, tenant, assistant, grace_seconds)

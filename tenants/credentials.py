@@ -13,7 +13,7 @@ import msgspec
 from sqlalchemy import delete, insert, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from runtime.crypto import Keyring
+from runtime.crypto import Keyring, SealBroken
 from runtime.ids import TenantId, uuid7
 from runtime.refusals import Conflict, NotFound
 from tenants import audit
@@ -107,13 +107,18 @@ async def add(
     return secret
 
 
+async def take_turn(connection: AsyncConnection, tenant: TenantId) -> None:
+    """Wait until nobody else changes the tenant's credentials; what they did is seen, and they wait until this transaction ends."""
+    await connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:tenant, 3))"), {"tenant": str(tenant)})
+
+
 async def refuse_too_many_signing(connection: AsyncConnection, tenant: TenantId) -> None:
     """Refuse one more signing secret of a tenant that has as many as it may.
 
     Raises:
         Conflict: it has.
     """
-    await connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:tenant, 3))"), {"tenant": str(tenant)})
+    await take_turn(connection, tenant)
     if (await connection.execute(LIVE_SIGNING, {"tenant": tenant})).scalar_one() >= MOST_SIGNING:
         raise Conflict(
             f"This tenant has {MOST_SIGNING} signing secrets that are valid, those in a grace included. End some with grace_seconds 0, "
@@ -127,6 +132,7 @@ async def refuse_too_many_headers(connection: AsyncConnection, tenant: TenantId)
     Raises:
         Conflict: there are too many.
     """
+    await take_turn(connection, tenant)
     if (await connection.execute(LIVE_HEADERS, {"tenant": tenant, "usual": list(USUAL_HEADERS)})).scalar_one() > MOST_HEADERS:
         raise Conflict(f"A tenant's secrets come in at most {MOST_HEADERS} headers of their own.")
 
@@ -167,9 +173,9 @@ async def put(
         Invalid: the plan cannot work, or the secret is none. Conflict: the tenant has as many as it may.
     """
     check(plan)
-    await connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:tenant, 3))"), {"tenant": str(tenant)})
+    await take_turn(connection, tenant)
     before = await current(connection, tenant, None)
-    kept = before.secret(keyring, tenant) if given is None and before is not None and fits(before.plan, plan) else None
+    kept = kept_secret(keyring, tenant, before, plan) if given is None else None
     await retire(connection, tenant, None, grace_seconds)
     secret = await add(connection, keyring, tenant, None, plan, kept if given is None else given)
     await audit.record(
@@ -177,6 +183,16 @@ async def put(
     )
     made = await current(connection, tenant, None) or missing()
     return Made(plan, made.created_at, None if kept else secret)
+
+
+def kept_secret(keyring: Keyring, tenant: TenantId, before: Credential | None, plan: Plan) -> str | None:
+    """The secret from before that goes on under another plan; None where it does not serve, or cannot be opened."""
+    if before is None or not fits(before.plan, plan):
+        return None
+    try:
+        return before.secret(keyring, tenant)
+    except SealBroken:
+        return None
 
 
 def fits(before: Plan, plan: Plan) -> bool:
@@ -192,6 +208,7 @@ async def rotate(connection: AsyncConnection, keyring: Keyring, tenant: TenantId
     Raises:
         NotFound: it has none. Conflict: the tenant has as many as it may.
     """
+    await take_turn(connection, tenant)
     before = await current(connection, tenant, None) or missing()
     await retire(connection, tenant, None, grace_seconds)
     secret = await add(connection, keyring, tenant, None, before.plan)
