@@ -17,13 +17,12 @@ from runtime.crypto import Keyring, SealBroken
 from runtime.ids import TenantId, uuid7
 from runtime.refusals import Conflict, NotFound
 from tenants import audit
-from tenants.signature_plans import AUTHORIZATION, VAPI_SECRET, BearerPlan, Plan, SignaturePlan, check, check_secret, mode_of, new_secret
+from tenants.signature_plans import USUAL_HEADERS, BearerPlan, Plan, SignaturePlan, check, check_secret, mode_of, new_secret
 from tenants.tables import signing_credentials, webhook_credentials
 
 COLUMN, SIGNING_COLUMN = "webhook_credentials.secret", "signing_credentials.secret"
 MOST_SIGNING = 8  # each may cost a pass over the body of whoever posts; see webhooks/gate.py
 MOST_HEADERS = 4  # beside Authorization and X-Vapi-Secret
-USUAL_HEADERS = (AUTHORIZATION, VAPI_SECRET)
 
 # the newest secret has no end yet: rotation gives it one, and leaves the ends of older ones
 RETIRE = [

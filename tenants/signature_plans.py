@@ -18,10 +18,16 @@ SECRET_LENGTHS = range(16, 513)  # characters of a secret that a user gives; byt
 SECRET_OF_A_HEADER = re.compile(r"[\x21-\x7e]+")  # a header carries no others, and none at its ends
 HEADER_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 NOT_FOR_PROOF = frozenset({"host", "content-length", "content-type", "content-encoding", "transfer-encoding", "connection", "cookie"})
+# What comes with every delivery of Vapi, or what a proxy puts on everything: whoever posts has these, so they single out nobody's signature
+SENT_ANYWAY = re.compile(
+    r"accept(-.+)?|baggage|cdn-loop|cf-.+|date|forwarded|sentry-trace|traceparent|tracestate|user-agent|via|x-call-id|x-forwarded-.+"
+    r"|x-is-trusted|x-real-ip|x-request-id"
+)
 PLACES = re.compile(r"(\{[^{}]*\})")
 KNOWN_PLACES = frozenset({"{timestamp}", "{body}", "{method}", "{url}", "{svix-id}"})
 WITH_TIMESTAMP, BODY_ONLY = "{timestamp}.{body}", "{body}"
 AUTHORIZATION, VAPI_SECRET = "authorization", "x-vapi-secret"
+USUAL_HEADERS = (AUTHORIZATION, VAPI_SECRET)
 
 
 class BearerPlan(msgspec.Struct, frozen=True):
@@ -67,8 +73,10 @@ def check(plan: Plan) -> None:
     """
     if isinstance(plan, BearerPlan):
         check_header("header_name", plan.header_name)
+        check_own("header_name", plan.header_name)
         return
     check_header("signature_header", plan.signature_header)
+    check_own("signature_header", plan.signature_header, USUAL_HEADERS)
     if plan.include_timestamp:
         check_header("timestamp_header", plan.timestamp_header)
     if plan.message_id_header:
@@ -93,6 +101,16 @@ def check_header(option: str, name: str) -> None:
     """
     if not HEADER_NAME.fullmatch(name) or name in NOT_FOR_PROOF:
         raise Invalid.at(f"/auth/{option}", "This header cannot carry it: use letters, digits and hyphens, and no header of HTTP itself.")
+
+
+def check_own(option: str, name: str, more: tuple[str, ...] = ()) -> None:
+    """Refuse a header that comes with deliveries which are not proved by it; `more` are further ones.
+
+    Raises:
+        Invalid: it is.
+    """
+    if SENT_ANYWAY.fullmatch(name) or name in more:
+        raise Invalid.at(f"/auth/{option}", "This header comes with other deliveries as well: use one of your own, such as x-signature.")
 
 
 def new_secret(plan: Plan) -> str:

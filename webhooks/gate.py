@@ -18,7 +18,7 @@ from webhooks.credentials import Headers, authenticates, presented_secrets
 from webhooks.refusals import NO_CREDENTIAL, NOT_SET_UP, UNKNOWN_TENANT, WRONG_SECRET, RefusalBook
 from webhooks.signatures import NEARNESS, NO_SIGNATURE, Delivery, fault_of
 
-SIGNED_MARK = b"signature"  # in a header's name: the default x-signature, and what people call theirs
+SIGNED_MARKS = (b"signature", b"hmac", b"digest")  # in a header's name: the default x-signature, and what people call theirs
 LONG_BODY = 100_000  # bytes; from here on hashing is done beside the event loop
 NOBODYS_PLAN, NOBODYS_KEY = SignaturePlan(), b"nobody's"
 
@@ -96,9 +96,9 @@ def looks_signed(tenant: Snapshot | None, headers: Headers) -> bool:
     """Whether the body has to be read to tell.
 
     Any header that calls itself a signature counts, whoever the tenant is; one of another name counts where the tenant signs with it,
-    and whoever knows that name knows more already than that the tenant exists.
+    and whoever knows that name knows more already than that the tenant exists: it is none that comes anyway (`signature_plans.check`).
     """
-    if any(SIGNED_MARK in name for name in headers):
+    if any(mark in name for name in headers for mark in SIGNED_MARKS):
         return True
     return tenant is not None and any(view.plan.signature_header.encode() in headers for view in living(tenant))
 

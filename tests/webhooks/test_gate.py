@@ -1,16 +1,18 @@
 """The gate costs the same whoever is refused: what is done depends on what was sent, never on the tenant."""
 
 import base64
+import json
 import os
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from runtime import clock
 from runtime.crypto import Keyring, new_master_key
-from runtime.refusals import Unauthorized
+from runtime.refusals import Invalid, Unauthorized
 from tenants.credentials import MOST_SIGNING, SIGNING_COLUMN
-from tenants.signature_plans import SignaturePlan
+from tenants.signature_plans import USUAL_HEADERS, BearerPlan, SignaturePlan, check
 from tenants.snapshot import SigningView, Snapshot, TenantBook
 from tests.webhooks.signing import Signer
 from tests.webhooks.snapshots import snapshot
@@ -19,6 +21,7 @@ from webhooks.gate import Gate
 from webhooks.refusals import RefusalBook
 from webhooks.signatures import Delivery
 
+PAYLOADS = Path(__file__).parent / "payloads"
 KEYRING = Keyring.parse(new_master_key("one"))
 BODY = b"{}"
 SIGNED = {"x-signature": "00" * 32, "x-timestamp": "1"}
@@ -106,6 +109,8 @@ async def test_a_refused_signature_costs_the_same_passes_over_the_body(
         ({"x-signature": "00", "authorization": "Bearer wrong"}, True),
         ({"x-vapi-signature": "00"}, True),
         ({"x-hub-signature-256": "00"}, True),
+        ({"x-hmac-sha256": "00"}, True),
+        ({"content-digest": "00"}, True),
     ],
 )
 async def test_whether_the_body_is_read_depends_on_the_headers_alone(headers: dict[str, str], read: bool) -> None:
@@ -128,6 +133,18 @@ async def test_a_header_of_another_name_counts_for_the_tenant_that_signs_with_it
     with pytest.raises(Unauthorized):
         await at.by_headers("nobody", raw(headers))
     assert reasons == [refusals.UNKNOWN_TENANT]
+
+
+async def test_what_comes_with_every_delivery_tells_nobody_who_signs() -> None:
+    for name in json.loads((PAYLOADS / "headers.json").read_text()):
+        for plan in (SignaturePlan(signature_header=name), BearerPlan(name)):
+            if isinstance(plan, BearerPlan) and name in USUAL_HEADERS:
+                check(plan)
+                continue
+            with pytest.raises(Invalid):
+                check(plan)
+    with pytest.raises(Invalid):
+        check(SignaturePlan(signature_header="authorization"))
 
 
 async def test_a_secret_in_a_header_needs_no_body_though_the_delivery_is_signed_too() -> None:

@@ -35,7 +35,7 @@ def options(draw: st.DrawFn) -> dict[str, Any]:
     dated, numbered = draw(st.booleans()), draw(st.booleans())
     every = {
         "algorithm": draw(st.sampled_from(["sha256", "sha512", "sha1"])),
-        "signature_header": draw(st.sampled_from(["x-signature", "x-vapi-signature", "x-hub", "authorization"])),
+        "signature_header": draw(st.sampled_from(["x-signature", "x-vapi-signature", "x-hub", "x-proof"])),
         "timestamp_header": draw(st.sampled_from(["x-timestamp", "webhook-timestamp"])),
         "signature_prefix": draw(st.sampled_from(["", "sha256=", "v1,", "ab"])),
         "payload_format": draw(formats(dated, numbered)),
