@@ -9,24 +9,36 @@ Take = Callable[[int], None]
 
 
 class Allowance:
-    """A signed delivery is read before it is known whose it is; whoever sends many at once, or slowly, holds no more than this."""
+    """A signed delivery is read before it is known whose it is; whoever sends many at once, or slowly, holds no more than this.
 
-    def __init__(self, most: int) -> None:
+    `most` bytes altogether, `share` of them under one address: who fills one is in nobody's way at another.
+    """
+
+    def __init__(self, most: int, share: int) -> None:
         self._left = most
+        self._share = share
+        self._held: dict[str, int] = {}  # by address, while something is held there
 
     @contextmanager
-    def held(self) -> Iterator[Take]:
+    def held(self, address: str) -> Iterator[Take]:
         """What is taken inside is given back at the end; `take` raises Unavailable where nothing is left."""
-        held = 0
+        mine = 0
 
         def take(size: int) -> None:
-            nonlocal held
-            if size > self._left:
+            nonlocal mine
+            there = self._held.get(address, 0) + size
+            if size > self._left or there > self._share:
                 raise Unavailable
-            self._left -= size
-            held += size
+            if size:
+                self._held[address] = there
+                self._left -= size
+                mine += size
 
         try:
             yield take
         finally:
-            self._left += held
+            self._left += mine
+            if mine:
+                self._held[address] -= mine
+                if not self._held[address]:
+                    del self._held[address]

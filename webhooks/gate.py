@@ -5,6 +5,7 @@ is the same 401, and costs the same: it depends on what was sent, not on whether
 """
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 
 from runtime import clock, sentry
@@ -56,7 +57,7 @@ class Gate:
         tenant = await self._tenants.by_slug(slug)
         candidates = [(view.plan, self._key(tenant, view)) for view in living(tenant)] if tenant else []
         check = partial(nearest_fault, candidates, delivery, clock.now().timestamp())
-        fault = check() if len(delivery.body) < LONG_BODY else await asyncio.to_thread(check)
+        fault = check() if len(delivery.body) < LONG_BODY else await to_its_end(check)
         if fault is None and tenant is not None:
             sentry.bind_tenant(tenant.tags)
             return tenant
@@ -77,6 +78,16 @@ class Gate:
 
     def _refuse(self, tenant: Snapshot | None, reason: str) -> None:
         self._refused.note(tenant, reason if tenant else UNKNOWN_TENANT)
+
+
+async def to_its_end(check: Callable[[], str | None]) -> str | None:
+    """Run it beside the event loop. Who is cancelled meanwhile waits for it: a thread does not stop, and what it reads is still held."""
+    hashing = asyncio.ensure_future(asyncio.to_thread(check))
+    try:
+        return await asyncio.shield(hashing)
+    except asyncio.CancelledError:
+        await asyncio.wait([hashing])
+        raise
 
 
 def nearest_fault(candidates: list[tuple[SignaturePlan, bytes]], delivery: Delivery, moment: float) -> str | None:

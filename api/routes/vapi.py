@@ -5,6 +5,8 @@ This one address decides how many webhooks a core carries, and the framework's w
 """
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 from litestar import Litestar
 from litestar.enums import ScopeType
@@ -17,7 +19,7 @@ from api.problems import MEDIA_TYPE, REQUEST_ID, problem_of
 from api.wiring import wiring_of
 from runtime import clock, metrics, sentry
 from runtime.places import Places
-from runtime.refusals import NotFound, Refusal, TooLarge
+from runtime.refusals import NotFound, Refusal, TooLarge, Unavailable
 from webhooks.answers import Answer
 from webhooks.signatures import Delivery
 from webhooks.tool_work import Longer
@@ -26,6 +28,8 @@ PREFIX = "/vapi-webhook/"
 TEMPLATE = "/vapi-webhook/{tenant_slug}"
 LARGEST_BODY = 5_000_000
 MOST_UNVERIFIED = 64_000_000  # bytes of signed bodies that wait to be verified; over it they get 503
+MOST_AT_AN_ADDRESS = 16_000_000  # of them under one tenant's address
+UNVERIFIED_SECONDS = 3.0  # within which such a body is whole, or gets 503: 5 MB across an ocean take half of it
 PATIENCE_SECONDS = 7.0  # where nobody else is asked; Vapi waits 7.5 s for an assistant request and hangs up on the caller
 SHARE = 1  # deliveries of one tenant that are worked on at once while others' come too
 JSON = b"application/json"
@@ -47,7 +51,7 @@ class WebhookDoor:
     def __init__(self, app: Litestar) -> None:
         self.app = app
         self.places = Places(SHARE)
-        self.unverified = Allowance(MOST_UNVERIFIED)
+        self.unverified = Allowance(MOST_UNVERIFIED, MOST_AT_AN_ADDRESS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102  the ASGI signature
         if scope["type"] != ScopeType.HTTP or not scope["path"].startswith(PREFIX):
@@ -88,8 +92,8 @@ class WebhookDoor:
         if tenant is not None:
             body = await body_of(headers, receive)
         else:
-            with self.unverified.held() as take:
-                body = await body_of(headers, receive, take)
+            with self.unverified.held(slug) as take:
+                body = await soon(body_of(headers, receive, take))
                 tenant = await wiring.gate.by_signature(slug, delivery_of(scope, wiring.settings.public_base_url, body))
         ingest = wiring.ingest
         place = await self.places.enter(tenant.id)
@@ -144,6 +148,19 @@ async def body_of(headers: dict[bytes, bytes], receive: Receive, take: Take | No
         chunks.append(chunk)
         if not message.get("more_body", False):
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def soon(body: Coroutine[Any, Any, bytes]) -> bytes:
+    """A body of somebody who is not known yet: it holds its part of the allowance no longer than it takes to send it.
+
+    Raises:
+        Unavailable: it is not whole in time.
+    """
+    try:
+        async with asyncio.timeout(UNVERIFIED_SECONDS):
+            return await body
+    except TimeoutError as error:
+        raise Unavailable from error
 
 
 async def respond(send: Send, status: int, media_type: bytes, body: bytes, headers: dict[str, str]) -> None:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as property_settings
 from hypothesis import strategies as st
 
-from api.routes.vapi import LARGEST_BODY, WebhookDoor
+from api.routes.vapi import LARGEST_BODY
 from api.wiring import Wiring
 from runtime import clock
 from runtime.settings import Settings
@@ -198,23 +198,6 @@ async def test_a_body_is_read_only_where_what_was_sent_calls_for_it(tenant: Tena
             }
             await api.edge(scope, receive, sent)  # type: ignore[arg-type]
             assert len(asked) == wanted
-
-
-async def test_what_waits_to_be_verified_is_bounded_and_given_back(tenant: Tenant, api: Process, monkeypatch: pytest.MonkeyPatch) -> None:
-    signer = await signing(tenant)
-    door: Any = api.edge.app
-    assert isinstance(door, WebhookDoor)
-    whole = door.unverified._left
-    monkeypatch.setattr(door.unverified, "_left", len(ASK) - 1)
-    refused = await post(tenant, signer.headers(ASK, now()))
-    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
-    assert (await tenant.webhook(ASK)).status_code == 200  # a secret in a header needs none of it
-    monkeypatch.setattr(door.unverified, "_left", len(ASK))
-    for _ in range(3):
-        assert await send(tenant, signer) == 200
-        assert (await post(tenant, {"x-signature": "00"})).status_code == 401
-    assert door.unverified._left == len(ASK)
-    assert whole == 64_000_000
 
 
 async def test_refusals_are_counted_by_reason_and_shown_to_the_tenant_alone(

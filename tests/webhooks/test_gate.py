@@ -1,8 +1,10 @@
 """The gate costs the same whoever is refused: what is done depends on what was sent, never on the tenant."""
 
+import asyncio
 import base64
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any, cast
 
@@ -195,3 +197,25 @@ async def test_a_body_of_any_size_is_verified(size: int) -> None:
     with pytest.raises(Unauthorized):
         await at.by_signature("a-tenant", delivery(headers, body[:-1] + b"y"))
     assert reasons == ["wrong_signature"]
+
+
+async def test_who_is_cancelled_while_a_thread_reads_the_body_waits_for_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+    check = gate.fault_of
+
+    def slow(plan: SignaturePlan, key: bytes, arrived: Delivery, moment: float) -> str | None:
+        begun.set()
+        may_end.wait(10)
+        return check(plan, key, arrived, moment)
+
+    monkeypatch.setattr(gate, "fault_of", slow)
+    at, _ = opened(tenant_with(*signers(1)))
+    task = asyncio.create_task(at.by_signature("a-tenant", delivery(SIGNED, b"x" * gate.LONG_BODY)))
+    assert await asyncio.to_thread(begun.wait, 10)
+    task.cancel()
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert not task.done()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
