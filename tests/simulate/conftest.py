@@ -27,7 +27,8 @@ FOLD_SOON = "UPDATE control.duties SET next_run = app.now() WHERE name = 'fold_d
 class Relay:
     """A door in front of Trunkline: passes everything on, counts webhooks, and answers them with `refusals` first.
 
-    From its `shut_after`th webhook on, if any, it answers 503 to everything.
+    From its `shut_after`th webhook on, if any, it answers 503 to everything. `asked` are all requests; of those that are `failing`
+    (method and path), all but the first are answered 500.
     """
 
     target: str
@@ -36,8 +37,13 @@ class Relay:
     webhooks: int = 0
     refusals: list[int] = field(default_factory=list)
     shut_after: int | None = None
+    failing: str | None = None
+    asked: list[str] = field(default_factory=list)
 
     async def take(self, request: web.Request) -> web.Response:
+        self.asked.append(asked := f"{request.method} {request.path}")
+        if asked == self.failing and self.asked.count(asked) > 1:
+            return web.Response(status=500)
         if "/vapi-webhook/" in request.path:
             self.webhooks += 1
             if self.refusals:

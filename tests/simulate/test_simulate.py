@@ -36,12 +36,47 @@ async def test_a_day_in_json_tells_each_tenants_figures_and_their_sums(house: Ho
             assert row["sent"][figure]["least"] == row["sent"][figure]["most"]
             assert Decimal(row["recorded"][figure]) == Decimal(row["sent"][figure]["least"]), (row["tenant"], figure)
         assert sum(Decimal(row["recorded"][figure]) for row in result["rows"]) == Decimal(result["total"]["recorded"][figure]) > 0
+    ended_keys, living_keys = await keys_of_runs(house)
+    assert ended_keys > 0
+    assert living_keys == 0, "the run's keys end with it"
+
+
+async def keys_of_runs(house: House) -> tuple[int, int]:
+    """How many keys that runs made have ended, and how many are still valid."""
+    found: list[bool] = []
     async with httpx.AsyncClient(base_url=house.facts["base_url"]) as client:
         headers = {"Authorization": f"Bearer {house.facts['admin_key']}"}
-        tenants = (await client.get("/v1/admin/tenants", headers=headers)).json()["items"]
-        for tenant in (each for each in tenants if each["slug"].startswith("simulated-")):
+        for tenant in (await client.get("/v1/admin/tenants", headers=headers)).json()["items"]:
             keys = (await client.get(f"/v1/admin/tenants/{tenant['id']}/keys", headers=headers)).json()["items"]
-            assert all(key["revoked_at"] for key in keys if key["name"] == "simulate"), "the run's keys end with it"
+            found += [key["revoked_at"] is None for key in keys if key["name"] == "simulate"]
+    return found.count(False), found.count(True)
+
+
+@pytest.mark.parametrize("failing", ["PUT /v1/sender", "GET /v1/assistants"])
+async def test_keys_end_also_where_the_tenants_cannot_be_had(failing: str, house: House, relay: Relay) -> None:
+    before, _ = await keys_of_runs(house)
+    relay.failing = failing
+    day = await simulate("day", "--tenants", "3", "--calls", "1", *QUICK, *through(relay, house))
+    assert (day.code, failing in day.err, len(day.err.splitlines())) == (1, True, 1), day.out + day.err
+    after, living = await keys_of_runs(house)
+    assert (after > before, living) == (True, 0)
+
+
+async def test_a_key_ends_also_where_the_assistant_cannot_be_lent(house: House, relay: Relay) -> None:
+    before, _ = await keys_of_runs(house)
+    relay.asked, relay.failing = ["POST /v1/assistants"], "POST /v1/assistants"
+    call = await simulate("call", "--tenant", SLUG, *through(relay, house))
+    assert (call.code, "POST /v1/assistants" in call.err) == (1, True), call.out + call.err
+    assert await keys_of_runs(house) == (before + 1, 0)
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+async def test_no_proxy_of_the_environment_is_asked(name: str, house: House, relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
+    for other in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, relay.url)
+    call = await simulate("call", "--tenant", SLUG, "--script", "booking", "--speed", "1000", "--data-dir", data_dir(house))
+    assert (call.code, relay.asked) == (0, []), call.out + call.err
 
 
 async def test_the_same_seed_sends_the_same_day(house: House) -> None:

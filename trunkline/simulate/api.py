@@ -56,5 +56,6 @@ class Api:
 
 
 def client_of(target: Target) -> httpx.AsyncClient:
-    """A pool of connections to the installation."""
-    return httpx.AsyncClient(base_url=target.base_url, timeout=PATIENCE_SECONDS, limits=httpx.Limits(max_connections=16))
+    """A pool of connections to the installation, past any proxy: they carry keys."""
+    limits = httpx.Limits(max_connections=16)
+    return httpx.AsyncClient(base_url=target.base_url, timeout=PATIENCE_SECONDS, limits=limits, trust_env=False)

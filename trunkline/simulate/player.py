@@ -64,5 +64,6 @@ async def book_of(vapi: httpx.AsyncClient, call_id: str) -> Book | None:
 
 
 def client_of(vapi_url: str) -> httpx.AsyncClient:
-    """A pool of connections to the sandbox."""
-    return httpx.AsyncClient(base_url=vapi_url, timeout=LONGEST_CALL_SECONDS, limits=httpx.Limits(max_connections=None))
+    """A pool of connections to the sandbox, past any proxy: they carry webhook secrets."""
+    limits = httpx.Limits(max_connections=None)
+    return httpx.AsyncClient(base_url=vapi_url, timeout=LONGEST_CALL_SECONDS, limits=limits, trust_env=False)

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -19,26 +20,26 @@ AT_ONCE = 4
 
 @dataclass
 class Seat:
-    """A tenant with what is needed to play and to read back: its own key, its assistant, the webhook secret."""
+    """A tenant with what is needed to play and to read back: a key, its assistant, the webhook secret."""
 
     tenant_id: str
     slug: str
     api: Api
-    key_id: str
     vapi_assistant_id: str
     secret: str = field(repr=False)
     webhook_url: str
-    lent_assistant: str | None = None
 
 
 class Seats:
-    """Takes seats and gives them back: keys that were made for the run end with it."""
+    """Takes seats and gives them back: what was made for the run is noted as soon as it is, and ends with it."""
 
     def __init__(self, client: httpx.AsyncClient, target: Target) -> None:
         self._client = client
         self._target = target
         self._operator = Api(client, target.admin_key)
-        self._taken: list[Seat] = []
+        self._keys: list[tuple[str, str]] = []  # of a tenant, by their ids
+        self._making: list[asyncio.Task[Api]] = []
+        self._lent: list[tuple[Api, str]] = []  # assistants, by their ids, and whose key ends them
 
     async def take_day(self, count: int, taken: Callable[[str], None]) -> list[Seat]:
         """So many tenants of the simulation's own.
@@ -55,7 +56,12 @@ class Seats:
             taken(seat.slug)
             return seat
 
-        return list(await asyncio.gather(*map(one, range(count))))
+        try:
+            async with asyncio.TaskGroup() as tasks:  # none makes a key after another has failed
+                seated = [tasks.create_task(one(number)) for number in range(count)]
+        except ExceptionGroup as several:
+            raise several.exceptions[0] from several
+        return [each.result() for each in seated]
 
     async def take(self, slug: str) -> Seat:
         """An existing tenant, with an assistant that is lent to it for the run: its own ones keep their secrets.
@@ -66,21 +72,20 @@ class Seats:
         tenant = (await self._tenants()).get(slug)
         if tenant is None:
             raise NotPlayable(f"There is no tenant {slug}.")
-        api, key_id = await self._key(tenant["id"])
+        api = await self._key(tenant["id"])
         made = await api.ask("POST", "/v1/assistants", json={"vapi_assistant_id": str(uuid4()), "name": "Simulated calls"})
-        seat = self._seat(tenant, api, key_id, made)
-        seat.lent_assistant = made["id"]
-        return seat
+        self._lent.append((api, made["id"]))
+        return self._seat(tenant, api, made)
 
     async def give_back(self) -> None:
         """End what was made for the run; what cannot be ended now stays."""
-        for seat in self._taken:
-            try:
-                if seat.lent_assistant is not None:
-                    await seat.api.ask("DELETE", f"/v1/assistants/{seat.lent_assistant}", (204,))
-                await self._operator.ask("DELETE", f"/v1/admin/tenants/{seat.tenant_id}/keys/{seat.key_id}", (204,))
-            except ApiTrouble:
-                continue
+        await asyncio.gather(*self._making, return_exceptions=True)
+        for api, assistant in self._lent:
+            with suppress(ApiTrouble):
+                await api.ask("DELETE", f"/v1/assistants/{assistant}", (204,))
+        for tenant, key in self._keys:
+            with suppress(ApiTrouble):
+                await self._operator.ask("DELETE", f"/v1/admin/tenants/{tenant}/keys/{key}", (204,))
 
     async def _tenants(self) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = {}
@@ -97,25 +102,31 @@ class Seats:
         if tenant is None:
             wanted = {"slug": slug, "name": f"Simulated {number + 1}", "timezone": ZONES[number % len(ZONES)]}
             tenant = await self._operator.ask("POST", "/v1/admin/tenants", json=wanted)
-        api, key_id = await self._key(tenant["id"])
+        api = await self._key(tenant["id"])
         await api.ask("PUT", "/v1/sender", json=sender_of(slug, number))
         there = (await api.ask("GET", "/v1/assistants"))["items"]
         if there:  # of an earlier day: its secret was shown then, and is not known now
             made = await api.ask("POST", f"/v1/assistants/{there[0]['id']}/rotate-secret", json={"grace_seconds": 0})
         else:
             made = await api.ask("POST", "/v1/assistants", json={"vapi_assistant_id": str(uuid4()), "name": ASSISTANT})
-        return self._seat(tenant, api, key_id, made)
+        return self._seat(tenant, api, made)
 
-    async def _key(self, tenant_id: str) -> tuple[Api, str]:
-        made = await self._operator.ask("POST", f"/v1/admin/tenants/{tenant_id}/keys", json={"name": KEY_NAME})
-        return Api(self._client, made["api_key"]), made["id"]
+    async def _key(self, tenant_id: str) -> Api:
+        """A key for the run; it is noted also where nobody waits for it any more."""
 
-    def _seat(self, tenant: dict[str, Any], api: Api, key_id: str, assistant: dict[str, Any]) -> Seat:
+        async def make() -> Api:
+            made = await self._operator.ask("POST", f"/v1/admin/tenants/{tenant_id}/keys", json={"name": KEY_NAME})
+            self._keys.append((tenant_id, made["id"]))
+            return Api(self._client, made["api_key"])
+
+        making = asyncio.create_task(make())
+        self._making.append(making)
+        return await asyncio.shield(making)
+
+    def _seat(self, tenant: dict[str, Any], api: Api, assistant: dict[str, Any]) -> Seat:
         slug = tenant["slug"]
         vapi_id, secret = assistant["vapi_assistant_id"], assistant["auth"]["secret"]
-        seat = Seat(tenant["id"], slug, api, key_id, vapi_id, secret, self._target.webhook_url(slug))
-        self._taken.append(seat)
-        return seat
+        return Seat(tenant["id"], slug, api, vapi_id, secret, self._target.webhook_url(slug))
 
 
 def sender_of(slug: str, number: int) -> dict[str, str]:

@@ -61,11 +61,11 @@ def facts_of(document: Path) -> dict[str, Any]:
 
 
 def is_here(url: str) -> bool:
-    """Whether an address is this machine's own, by its letters: no name is looked up."""
+    """Whether an address is this machine's own, by its letters: no name is looked up, and so none is taken, `localhost` neither."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
-        return parts.scheme == "http" and (host == "localhost" or ipaddress.ip_address(host).is_loopback)
+        return parts.scheme == "http" and ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 
@@ -76,7 +76,7 @@ async def look(found: Target) -> None:
     Raises:
         NotPlayable: one does not.
     """
-    async with httpx.AsyncClient(timeout=LOOK_SECONDS) as client:
+    async with httpx.AsyncClient(timeout=LOOK_SECONDS, trust_env=False) as client:  # a proxy is somebody else
         for url, what in ((found.base_url + "/health/ready", "Trunkline"), (found.vapi_url + "/control/books?call_id=", "a sandbox Vapi")):
             try:
                 answer = await client.get(url)
