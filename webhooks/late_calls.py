@@ -20,7 +20,7 @@ from tenants.assistants import owners_of
 from tenants.snapshot import TenantBook
 from tenants.vapi_accounts import VapiKeys
 from webhooks.calls import CallFacts, answer_facts
-from webhooks.envelope import CALL, identifier, reread
+from webhooks.envelope import CALL, identifier, reread, text_in
 from webhooks.late_reports import START, UNANSWERED, Rules, Seen, Unreported, Verdict, note_calls, record, take, verdict
 from webhooks.vapi_client import VapiClient
 
@@ -140,10 +140,10 @@ class LateCalls:
             return Look(asked.word, asked.wait)
         try:
             answer, facts = reread(CALL, asked.body), answer_facts(asked.body)
-            assistant = identifier("assistantId", answer.assistant_id)
+            assistant = identifier("assistantId", text_in(answer.assistant_id))
         except Invalid:
             return Look("nonsense")
-        if answer.id != one.call_id:
+        if text_in(answer.id) != one.call_id:
             return Look("nonsense")
         if not key.own and not await self._ours_alone(one.tenant, assistant):
             return Look("foreign")
