@@ -29,9 +29,9 @@ COMMON_FIELDS = {
     "presignedUrlsExpiresAt",
 }
 # the query of a signed address; both ends are bounded and so is the number of them, lest a body of question marks hold everybody up
-QUERY = re.compile(rb'\?[^"\\\s#?]{0,8192}?(?:Signature|sig)=[^"\\\s#?]{0,8192}+')
-MOST_SIGNED = 2_000  # addresses of one body that are looked at; what is behind them counts as it stands
-MOST_COLONS = 50_000  # a body with more may be made of field names alone; it is known by all of its bytes
+QUERY = re.compile(rb'\?[^"\\\s#?]{0,4096}?(?:Signature|sig)=[^"\\\s#?]{0,4096}+')
+MOST_SIGNED = 200  # addresses of one body that are looked at; what is behind them counts as it stands
+MOST_COLONS, MOST_FIELDS = 50_000, 256  # a body made of field names is known by all of its bytes: no message has thirty
 # by who signs an address: what every signature of theirs has, and all the parameters that are signed anew with each delivery
 SIGNERS = (
     ((b"X-Amz-Signature=",), re.compile(rb"(?<=[?&])(?:X-Amz-[A-Za-z-]+|x-id)=[^&]*&?")),
@@ -139,6 +139,8 @@ def own_fields(body: bytes) -> bytes:
     if body.count(b":") > MOST_COLONS:
         return digest(stable(body))
     fields = reread(FIELDS, body).message
+    if len(fields) > MOST_FIELDS:
+        return digest(stable(body))
     return digest(*(part for name in sorted(fields.keys() - COMMON_FIELDS) for part in (name, stable(bytes(fields[name])))))
 
 

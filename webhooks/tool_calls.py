@@ -22,7 +22,7 @@ from webhooks.keys import CONSTANT_IDS
 from webhooks.mending import mended
 
 MOST_CALLS, MOST_ANSWERED = 64, 1_000
-LONGEST_ARGUMENTS = 100_000  # bytes: more than a model says in one turn
+LONGEST_ARGUMENTS, MOST_ARGUMENTS = 100_000, 300_000  # bytes of one call, more than a model says in one turn, and of all together
 TOO_MANY = "These are too many tool calls at once, so this one was not done. Make it again by itself."
 TOO_LONG = "The arguments of this call are too long, so nothing was done."
 NO_TOOL = "There is no tool of such a long name."
@@ -36,6 +36,14 @@ class ToolCall(msgspec.Struct, frozen=True):
     name: str
     arguments: dict[str, Any] | None
     fault: str | None = None
+
+
+class Found(msgspec.Struct):
+    """A call whose arguments are still undecoded."""
+
+    id: str | None
+    name: str
+    given: Raw | UnsetType
 
 
 class Item(msgspec.Struct, rename="camel"):
@@ -61,7 +69,7 @@ def tool_calls(message: Message) -> list[ToolCall]:
     Raises:
         Invalid: there is a list and none that can be read, or one without end: then nobody knows whom to answer.
     """
-    found = [call_of(item) for item in items(message)]
+    found = read_all([found_in(item) for item in items(message)])
     once: dict[object, ToolCall] = {}
     for place, call in enumerate(found):
         known = once.setdefault(place if call.id is None or call.id in CONSTANT_IDS else call.id, call)
@@ -80,7 +88,7 @@ def function_calls(message: Message) -> list[ToolCall]:
     found = inner(message.function_call)
     if found is None:
         raise Invalid('The body is not a Vapi message: "message.functionCall" is not an object that can be read.')
-    return [plain(found)]
+    return read_all([plain(found)])
 
 
 def items(message: Message) -> list[Item]:
@@ -115,37 +123,44 @@ def is_call(item: Item) -> bool:
     return inner(item.tool_call) is not None or present(item.arguments) or present((inner(item.function) or NOTHING).arguments)
 
 
-def call_of(item: Item) -> ToolCall:
+def found_in(item: Item) -> Found:
     """The call of an item; with a definition beside it, it stands under `toolCall`."""
     call = inner(item.tool_call)
     if call is None:
         return plain(item)
     made = plain(call)
-    return made if made.name else named(made, name_in(item))
+    return made if made.name else Found(made.id, name_in(item, inner(item.function) or NOTHING), made.given)
 
 
-def plain(item: Item) -> ToolCall:
+def plain(item: Item) -> Found:
     """A call with its name and arguments under `function`, under `tool`, or flat beside the id."""
     function = inner(item.function) or NOTHING
-    identity = text_in(item.id)
-    given = next((raw for raw in (function.arguments, item.arguments, item.parameters, function.parameters) if present(raw)), UNSET)
-    if not isinstance(given, UnsetType) and memoryview(given).nbytes > LONGEST_ARGUMENTS:
-        return named(ToolCall(identity, "", None, TOO_LONG), name_in(item))
-    read = arguments(given)
-    return named(ToolCall(identity, "", hook_values(read) if identity in CONSTANT_IDS else read), name_in(item))
+    places = (function.arguments, item.arguments, item.parameters, function.parameters)  # the last may be a schema beside arguments
+    return Found(text_in(item.id), name_in(item, function), next((raw for raw in places if present(raw)), UNSET))
 
 
-def name_in(item: Item) -> str:
-    """The name of the tool that an item speaks of; empty where it has none."""
-    tool = inner(item.tool) or NOTHING
-    holders = (inner(item.function) or NOTHING, item, tool, inner(tool.function) or NOTHING)
-    return next((name for name in (text_in(holder.name) for holder in holders) if name), "")
+def name_in(item: Item, function: Item) -> str:
+    """The name of the tool that an item and its function speak of; empty where there is none."""
+    name = text_in(function.name) or text_in(item.name)
+    if name is None and present(item.tool):
+        tool = inner(item.tool) or NOTHING
+        name = text_in(tool.name) or text_in((inner(tool.function) or NOTHING).name)
+    return name or ""
 
 
-def named(call: ToolCall, name: str) -> ToolCall:
-    """The call under its name."""
-    fault = NO_TOOL if len(name) > LONGEST_ID else call.fault
-    return ToolCall(call.id, name, call.arguments, fault)
+def read_all(found: list[Found]) -> list[ToolCall]:
+    """The calls with their arguments, as far as these are of a size that can be meant."""
+    room, calls = MOST_ARGUMENTS, []
+    for each in found:
+        size = 0 if isinstance(each.given, UnsetType) else memoryview(each.given).nbytes
+        room -= size
+        if size > LONGEST_ARGUMENTS or room < 0:
+            calls.append(ToolCall(each.id, each.name, None, TOO_LONG))
+        else:
+            read = arguments(each.given)
+            given = hook_values(read) if each.id in CONSTANT_IDS else read
+            calls.append(ToolCall(each.id, each.name, given, NO_TOOL if len(each.name) > LONGEST_ID else None))
+    return calls
 
 
 def inner(raw: Raw | UnsetType) -> Item | None:
