@@ -62,6 +62,7 @@ class Customer(msgspec.Struct):
     number: str | None = None
 
 
+ANYTHING = msgspec.json.Decoder()
 ENVELOPE = msgspec.json.Decoder(Envelope)
 CALL = msgspec.json.Decoder(CallReference)
 REFERENCE = msgspec.json.Decoder(Reference)
@@ -189,6 +190,6 @@ def decoded(raw: Raw | UnsetType) -> Any:
     if isinstance(raw, UnsetType):
         return None
     try:
-        return msgspec.json.decode(raw)
+        return ANYTHING.decode(raw)
     except UNREADABLE:
         return None

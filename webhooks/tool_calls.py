@@ -153,10 +153,10 @@ def read_all(found: list[Found]) -> list[ToolCall]:
     room, calls = MOST_ARGUMENTS, []
     for each in found:
         size = 0 if isinstance(each.given, UnsetType) else memoryview(each.given).nbytes
-        room -= size
-        if size > LONGEST_ARGUMENTS or room < 0:
+        if size > min(LONGEST_ARGUMENTS, room):
             calls.append(ToolCall(each.id, each.name, None, TOO_LONG))
         else:
+            room -= size
             read = arguments(each.given)
             given = hook_values(read) if each.id in CONSTANT_IDS else read
             calls.append(ToolCall(each.id, each.name, given, NO_TOOL if len(each.name) > LONGEST_ID else None))
