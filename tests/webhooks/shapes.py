@@ -11,7 +11,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-EXAMPLES = int(os.environ.get("TRUNKLINE_EXAMPLES", "40"))  # of each property; thousands for a long look
+EXAMPLES = int(os.environ.get("EXAMPLES", "40"))  # of each property; thousands for a long look
 HOOK = "hook-function-call"
 SCHEMA = {"type": "object", "properties": {"body": {"type": "string"}}, "required": ["body"]}
 Fields = dict[str, Any]
