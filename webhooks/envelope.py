@@ -88,8 +88,8 @@ def read(body: bytes) -> Webhook:
     """
     body, message = opened(body)
     call = (part(CALL, message.call) if present(message.call) else None) or CallReference()
-    said = text_in(message.type)
-    kind = SPELLINGS.get(said, said) if said else implied_type(message)
+    said = decoded(message.type)
+    kind = SPELLINGS.get(said, said) if isinstance(said, str) and said else implied_type(message)
     if kind is None:
         raise Invalid('The body is not a Vapi message: "message.type" is missing.')
     caller = number_in(message.customer) or number_in(call.customer)

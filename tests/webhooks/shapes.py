@@ -132,7 +132,7 @@ def tool_calls(draw: st.DrawFn) -> Delivery:
     message |= {
         field: draw(st.sampled_from([[a(decoy)], [e_whole(decoy)], None, 5])) for field in fields[place + 1 :] if draw(st.booleans())
     }
-    kind = draw(st.sampled_from(["tool-calls", "tool-calls", "tool_calls", None, 5.5, ...]))
+    kind = draw(st.sampled_from(["tool-calls", "tool-calls", "tool_calls", None, 5, ...]))
     return Delivery(surrounded(draw, message, kind, b(decoy)), meant)
 
 

@@ -68,7 +68,7 @@ def test_a_type_is_what_was_meant_by_it(written: str, meant: str) -> None:
     assert read(body(type=written)).type == meant
 
 
-@pytest.mark.parametrize("kind", [None, 5.5, "", []], ids=repr)
+@pytest.mark.parametrize("kind", [None, 5, 5.5, "", []], ids=repr)
 def test_without_a_type_that_is_one_the_fields_tell_it(kind: object) -> None:
     assert read(body(type=kind, toolCalls=[])).type == "tool-calls"
     assert read(body(type=kind, functionCall={})).type == "function-call"
@@ -122,6 +122,7 @@ REFUSED = {
     "null message": b'{"message":null}',
     "message of text": b'{"message":"hang"}',
     "no type": b'{"message":{}}',
+    "type of number": b'{"message":{"type":5}}',
     "type of a list": b'{"message":{"type":["hang"]}}',
     "half a surrogate pair that is no escape": b'{"message":{"type":"hang","x":"\xed\xa0\x80',
     "more halves than are mended": b'{"message":{"type":"hang","x":"' + b"\\ud800" * 10_001 + b'"}}',
