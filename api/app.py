@@ -18,19 +18,28 @@ from api.edge import Edge
 from api.once import OncePerKey
 from api.problems import answer_problem
 from api.routes.admin import ControlAdmin, TenantAdmin
+from api.routes.answerers import AnswererRoutes
+from api.routes.assistant_setup import AssistantSetupRoutes
 from api.routes.assistants import AssistantRoutes
 from api.routes.bodies import BodyRoutes
+from api.routes.calls import CallRoutes
 from api.routes.health import live, metrics_page, ready
+from api.routes.inbound_routes import InboundRouteRoutes
 from api.routes.messages import MessageRoutes
+from api.routes.opening_hours import OpeningHoursRoutes
 from api.routes.plans import PlanAdmin
+from api.routes.privacy import PrivacyRoutes
+from api.routes.published_tools import published_tools
 from api.routes.retention import RetentionRoutes
 from api.routes.senders import SenderRoutes
 from api.routes.tools import ToolRoutes
+from api.routes.transfer_directory import TransferDirectoryRoutes
 from api.routes.twilio import twilio_inbound, twilio_status
 from api.routes.usage import UsageRoutes
 from api.routes.vapi import TEMPLATE, WebhookDoor, documented
 from api.routes.vapi_account import VapiAccountRoutes
-from api.routes.webhooks import CallRoutes, WebhookRoutes
+from api.routes.webhook_credential import WebhookCredentialRoutes
+from api.routes.webhooks import WebhookRoutes
 from api.wiring import wire
 from runtime.settings import Settings
 
@@ -59,12 +68,20 @@ def create_app(settings: Settings, schema: str) -> Litestar:
         path="/",
         route_handlers=[
             AssistantRoutes,
+            AssistantSetupRoutes,
+            WebhookCredentialRoutes,
             VapiAccountRoutes,
             SenderRoutes,
             MessageRoutes,
             ToolRoutes,
+            InboundRouteRoutes,
+            TransferDirectoryRoutes,
+            AnswererRoutes,
+            published_tools,
+            OpeningHoursRoutes,
             WebhookRoutes,
             BodyRoutes,
+            PrivacyRoutes,
             RetentionRoutes,
             CallRoutes,
             UsageRoutes,
@@ -124,7 +141,7 @@ def openapi() -> OpenAPIConfig:
 KEYS = {
     "tenantKey": "A tenant's key, or the operator's with the header `X-Tenant: {slug}`.",
     "adminKey": "The operator's key.",
-    "webhookSecret": "The secret of an assistant; also accepted in the header `X-Vapi-Secret`.",
+    "webhookSecret": "A secret of an assistant or a tenant; also accepted in `X-Vapi-Secret`. Or an HMAC over the body.",
 }
 TAGS = {
     "Vapi": "What Vapi posts.",
@@ -133,6 +150,7 @@ TAGS = {
     "Senders": "A tenant's Twilio senders and their tiers.",
     "Messages": "Texts.",
     "Tools": "HTTP endpoints of the tenant's own that its assistants may call.",
+    "Answers": "What is answered where Vapi asks: who takes a call, where to put it through to, what an endpoint of the tenant's own says.",
     "Webhooks": "What was delivered and answered.",
     "Calls": "Phone calls with their seconds and cost.",
     "Usage": "Usage, the current invoice, limits.",

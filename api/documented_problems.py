@@ -17,8 +17,11 @@ DESCRIPTIONS = {
     "413": "The body is over the limit.",
     "415": "The body is not JSON by its own word.",
     "422": "The Idempotency-Key was used before with another body.",
+    "502": "Vapi failed, or its answer made no sense; everything is as it was, or `detail` says what is not.",
     "503": "Nothing was stored; send it again.",
+    "504": "Vapi did not answer in time; as for 502.",
 }
+ASKING_VAPI = "/v1/assistants"  # what creates, rotates, checks, restores or removes there
 
 
 def document_problems(document: OpenAPI) -> None:
@@ -55,6 +58,8 @@ def refusals_of(path: str, item: PathItem, operation: Operation) -> set[str]:
         found |= {"413", "415"}
     if operation is not item.get:
         found |= KEYED
+    if path.startswith(ASKING_VAPI) and operation in (item.post, item.delete):
+        found |= {"502", "504"}
     return found
 
 

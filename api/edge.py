@@ -33,7 +33,7 @@ class Edge:
         async def tagged(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", []), header]
-                metrics.REQUESTS.labels(f"{message['status'] // 100}xx").inc()
+                metrics.requests_answered(f"{message['status'] // 100}xx").inc()
             await send(message)
 
         with sentry.isolated(UNRESOLVED, "unrouted"):

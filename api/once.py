@@ -26,6 +26,7 @@ from webhooks import kept_answers, keys
 Incoming = Request[object, object, State]
 MUTATING = {"POST", "PUT", "PATCH", "DELETE"}
 OPT_KEY = "once"  # a route with opt={"once": False} sees to its keys itself
+OPT_ELSEWHERE = "elsewhere"  # of a route that asks somebody else's server for some requests: which, by a function of the request
 BODIES = msgspec.json.Decoder(float_hook=Decimal)  # exact: two prices that differ in the last digit are two requests
 
 
@@ -47,6 +48,9 @@ class OncePerKey(ASGIMiddleware):
             return
         request: Incoming = Request(scope, receive, send)
         await scope["route_handler"].authorize_connection(connection=request)  # nobody sees an answer before the guard has seen them
+        if await sees_to_it_itself(request):
+            await next_app(scope, receive, send)
+            return
         named = await named_request(request, caller_of(scope))
         wiring, caller, held = wiring_of(request.app.state), caller_of(scope), HeldAnswer()
         if caller is not None and caller.tenant.switch("idempotency", "enforce") != "enforce":
@@ -68,6 +72,12 @@ def asks_for_once(scope: Scope) -> bool:
     """Whether a request names a key, for a route that changes something and leaves keys to us."""
     named = any(name.lower() == KEY_HEADER.lower().encode() for name, _ in scope["headers"])
     return named and scope.get("method") in MUTATING and bool(scope["route_handler"].opt.get(OPT_KEY, True))
+
+
+async def sees_to_it_itself(request: Incoming) -> bool:
+    """Whether this very request of a route asks somebody else's server, which no transaction may wait for."""
+    wish: Callable[[Incoming], Awaitable[bool]] | None = request.scope["route_handler"].opt.get(OPT_ELSEWHERE)
+    return wish is not None and await wish(request)
 
 
 def caller_of(scope: Scope) -> Caller | None:

@@ -29,7 +29,9 @@ TITLES = {
     415: "Unsupported media type",
     422: "Unprocessable",
     500: "Internal error",
+    502: "Bad gateway",
     503: "Unavailable",
+    504: "Gateway timeout",
 }
 DETAILS = {
     404: "There is nothing at this address.",

@@ -24,6 +24,8 @@ OURS = {  # errors that are no code of Twilio's
     "sender": ("The credentials of its sender could not be read.", "Register the sender again, then send the text once more."),
 }
 
+CANCELABLE = ("queued", "scheduled", "held")  # it has not begun to leave
+
 # a message that waits while its registration is held is shown as held; it is stored as what it was
 SHOWN = case((and_(messages.c.status == "queued", schedule.c.hold_reason.is_not(None)), "held"), else_=messages.c.status)
 MESSAGE: Select[Any] = select(
@@ -104,9 +106,7 @@ async def cancel_message(connection: AsyncConnection, tenant: TenantId, message_
     Raises:
         NotFound: the tenant has no such message. Conflict: it is on its way, or its life is over.
     """
-    waiting = update(messages).where(
-        messages.c.tenant_id == tenant, messages.c.id == message_id, messages.c.status.in_(["queued", "scheduled", "held"])
-    )
+    waiting = update(messages).where(messages.c.tenant_id == tenant, messages.c.id == message_id, messages.c.status.in_(CANCELABLE))
     cancelled = waiting.values(status="canceled", updated_at=f.app.now()).returning(messages.c.registration_id, messages.c.segments)
     row = (await connection.execute(cancelled)).one_or_none()
     if row is not None:

@@ -1,8 +1,15 @@
 """Every metric, with what to do about it. Labels never hold an id that grows without bound."""
 
+from functools import cache
+
 from prometheus_client import Counter, Gauge, Histogram
 
 WEBHOOKS = Counter("trunkline_webhooks", "Webhooks by the status of their answer; watch the share of 503 and 500", ["status"])
+WEBHOOK_REFUSALS = Counter(
+    "trunkline_webhook_refusals",
+    "Deliveries refused for their credential, by reason; `trunkline doctor webhook` explains a captured one",
+    ["reason"],
+)
 EFFECTS = Counter("trunkline_effects", "Effects claimed, replayed, in conflict, or run unchecked while the switch is off", ["outcome"])
 RUNS = Counter("trunkline_runs", "Calls of tenants' own tools by how they ended; dead and late need eyes", ["outcome"])
 DEAD = Counter("trunkline_dead_webhooks", "Webhooks that were taken and could not be handled: read GET /v1/webhooks?state=dead", ["type"])
@@ -12,6 +19,16 @@ WEBHOOK_SECONDS = Histogram(
 REQUESTS = Counter("trunkline_http_requests", "Requests by route template and status class", ["status"])
 TOOL_CALLS = Counter("trunkline_tool_calls", "Calls of tenants' own tools; not_reached and doubtful are a tool in trouble", ["outcome"])
 TOOL_BREAKERS_OPENED = Counter("trunkline_tool_breakers_opened", "Times a tool that kept failing was left alone for a while")
+ANSWERS = Counter(
+    "trunkline_answers",
+    "Messages that an endpoint of a tenant's own was to answer, by whether it did; else the safe answer stood",
+    ["type", "outcome"],
+)
+PHONE_CALL_CONTROL = Counter(
+    "trunkline_phone_call_control",
+    "Calls that Vapi left to be forwarded or hung up by its subscriber: nobody does; unsubscribe the assistant",
+)
+ACTIVITY_DROPPED = Counter("trunkline_activity_dropped", "Notes of high-frequency messages that found no room while storage was in trouble")
 STORAGE_TROUBLE = Counter("trunkline_storage_trouble", "Passing storage conditions by name; a rising one is an outage", ["condition"])
 SENDS = Counter("trunkline_sends", "Attempts at Twilio by outcome; unknown and refused need eyes", ["outcome"])
 ACCEPT_TO_SEND = Histogram(
@@ -22,6 +39,11 @@ ACCEPT_TO_SEND = Histogram(
 PACER_CLOSED = Counter("trunkline_pacer_closed", "Looks at the pacer that failed: Redis is away and nothing leaves")
 IN_FLIGHT = Gauge("trunkline_sends_in_flight", "Messages leased by this worker and not yet settled")
 RECEIPTS = Counter("trunkline_receipts", "Status callbacks by what became of them", ["outcome"])
+VAPI_SETUPS = Counter(
+    "trunkline_vapi_setups",
+    "Assistants configured at Vapi: done, refused (all is as it was), left (what was changed could not be put back)",
+    ["outcome"],
+)
 LATE_CALLS = Counter(
     "trunkline_late_calls",
     "Calls whose report never came, by what asking Vapi showed; refused, unopened and keyless need a key that works (PUT /v1/vapi)",
@@ -33,3 +55,8 @@ BODIES = Counter("trunkline_bodies", "Bodies to be kept, by whether they were; f
 EVENTS_WITHOUT_TENANT = Counter(
     "trunkline_sentry_events_without_tenant", "Events for Sentry that named no tenant, not even none: a job without a scope, a bug of ours"
 )
+
+# On the way of each webhook the series is looked up once for each value of its label, which are few.
+webhooks_answered = cache(WEBHOOKS.labels)
+requests_answered = cache(REQUESTS.labels)
+effects_ended = cache(EFFECTS.labels)

@@ -68,6 +68,18 @@ class Unprocessable(Refusal):
     status = 422
 
 
+class BadGateway(Refusal):
+    """Somebody else's server, which we had to ask, failed or answered nonsense: 502."""
+
+    status = 502
+
+
+class GatewayTimeout(Refusal):
+    """Somebody else's server, which we had to ask, did not answer in time: 504."""
+
+    status = 504
+
+
 class Unavailable(Refusal):
     """Nothing was stored; sending it again is safe: 503 with Retry-After."""
 

@@ -1,7 +1,6 @@
 """Assistants and the credentials that Vapi presents for them."""
 
-import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -12,17 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from runtime.crypto import Keyring
 from runtime.ids import TenantId, uuid7
 from runtime.refusals import Conflict, NotFound
-from tenants import audit
-from tenants.tables import assistant_routes, assistants, webhook_credentials
+from tenants import audit, credentials
+from tenants.signature_plans import BearerPlan, Plan, mode_of
+from tenants.tables import assistant_routes, assistants
 
-SECRET_PREFIX, SECRET_BYTES = "whs_", 32
-COLUMN = "webhook_credentials.secret"
-
-# the newest secret has no end yet: rotation gives it one, and leaves the ends of older ones
-RETIRE = text("""
-UPDATE webhook_credentials SET valid_until = least(valid_until, app.now() + make_interval(secs => :grace))
-WHERE tenant_id = :tenant AND assistant_id = :assistant
-""")
+BEARER = BearerPlan()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +23,23 @@ class Registered:
     """An assistant with its secret, at the only time it is shown."""
 
     row: dict[str, Any]
-    secret: str
+    secret: str = field(repr=False)
 
 
 async def register(
-    connection: AsyncConnection, keyring: Keyring, tenant: TenantId, vapi_assistant_id: str, name: str, actor: str
+    connection: AsyncConnection,
+    keyring: Keyring,
+    tenant: TenantId,
+    vapi_assistant_id: str,
+    name: str,
+    actor: str,
+    plan: Plan = BEARER,
+    given: str | None = None,
 ) -> Registered:
-    """Register a Vapi assistant for a tenant and make its webhook secret.
+    """Register a Vapi assistant for a tenant and make its webhook secret, unless one is given.
 
     Raises:
-        Conflict: the tenant registered it before.
+        Conflict: the tenant registered it before. Invalid: the plan cannot work, or the given secret is none.
     """
     assistant = uuid7()
     try:
@@ -47,44 +47,40 @@ async def register(
     except IntegrityError as error:
         raise Conflict("This assistant is registered already; rotate its secret if it is lost.") from error
     await connection.execute(insert(assistant_routes).values(vapi_assistant_id=vapi_assistant_id, tenant_id=tenant))
-    secret = await new_secret(connection, keyring, tenant, assistant)
-    await audit.record(connection, actor, "assistant.registered", tenant, str(assistant), vapi_assistant_id=vapi_assistant_id)
+    secret = await credentials.add(connection, keyring, tenant, assistant, plan, given)
+    await audit.record(
+        connection, actor, "assistant.registered", tenant, str(assistant), vapi_assistant_id=vapi_assistant_id, mode=mode_of(plan)
+    )
     return Registered(await assistant_row(connection, tenant, assistant), secret)
 
 
-async def new_secret(connection: AsyncConnection, keyring: Keyring, tenant: TenantId, assistant: UUID) -> str:
-    """Make and store a secret for an assistant."""
-    secret = SECRET_PREFIX + secrets.token_urlsafe(SECRET_BYTES)
-    await connection.execute(
-        insert(webhook_credentials).values(
-            tenant_id=tenant,
-            id=uuid7(),
-            assistant_id=assistant,
-            mode="bearer",
-            secret_hash=keyring.digest(secret),
-            secret_sealed=keyring.seal(secret, tenant, COLUMN),
-        ),
-    )
-    return secret
-
-
 async def rotate_secret(
-    connection: AsyncConnection, keyring: Keyring, tenant: TenantId, assistant: UUID, grace_seconds: int, actor: str
+    connection: AsyncConnection,
+    keyring: Keyring,
+    tenant: TenantId,
+    assistant: UUID,
+    grace_seconds: int,
+    actor: str,
+    plan: Plan | None = None,
+    given: str | None = None,
 ) -> Registered:
-    """Make a new secret; the ones before it end after the grace.
+    """Make a new secret, under the plan it has unless another is given; the ones before it end after the grace.
 
     Raises:
-        NotFound: the tenant has no such assistant.
+        NotFound: the tenant has no such assistant. Invalid: the plan cannot work, or the given secret is none.
     """
     row = await assistant_row(connection, tenant, assistant)
-    await connection.execute(RETIRE, {"tenant": tenant, "assistant": assistant, "grace": grace_seconds})
-    secret = await new_secret(connection, keyring, tenant, assistant)
-    await audit.record(connection, actor, "assistant.secret_rotated", tenant, str(assistant), grace_seconds=grace_seconds)
-    return Registered(row, secret)
+    plan = plan or row["plan"]
+    await credentials.retire(connection, tenant, assistant, grace_seconds)
+    secret = await credentials.add(connection, keyring, tenant, assistant, plan, given)
+    await audit.record(
+        connection, actor, "assistant.secret_rotated", tenant, str(assistant), grace_seconds=grace_seconds, mode=mode_of(plan)
+    )
+    return Registered({**row, "plan": plan}, secret)
 
 
 async def assistant_row(connection: AsyncConnection, tenant: TenantId, assistant: UUID) -> dict[str, Any]:
-    """One assistant.
+    """One assistant, with the plan of its newest credential.
 
     Raises:
         NotFound: the tenant has no such assistant.
@@ -93,15 +89,18 @@ async def assistant_row(connection: AsyncConnection, tenant: TenantId, assistant
     found = (await connection.execute(query)).mappings().one_or_none()
     if found is None:
         raise NotFound("assistant")
-    return dict(found)
+    credential = await credentials.current(connection, tenant, assistant)
+    return {**found, "plan": credential.plan if credential else BEARER}
 
 
 async def list_assistants(connection: AsyncConnection, tenant: TenantId, before: UUID | None, limit: int) -> list[dict[str, Any]]:
-    """A tenant's assistants, the newest first."""
+    """A tenant's assistants with the plans of their newest credentials, the newest first."""
     query = select(assistants).where(assistants.c.tenant_id == tenant).order_by(assistants.c.id.desc()).limit(limit)
     if before is not None:
         query = query.where(assistants.c.id < before)
-    return [dict(row) for row in (await connection.execute(query)).mappings()]
+    rows = (await connection.execute(query)).mappings().all()
+    found = await credentials.current_of(connection, tenant, [row["id"] for row in rows])
+    return [{**row, "plan": found[row["id"]].plan if row["id"] in found else BEARER} for row in rows]
 
 
 async def rename(connection: AsyncConnection, tenant: TenantId, assistant: UUID, name: str, actor: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Opening hours: a week of spans in the tenant's own wall time, and days that are otherwise. Pure decisions, no I/O."""
 
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -17,10 +18,10 @@ class Span(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Hours(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`week`: spans by the name of the day; a day that is not named is closed. `days`: spans by date (`2026-12-24`), instead of the week's."""
+    """`week`: spans by the day's name; a day that is not named is closed. `days`: spans by date (`2026-12-24`), instead of the week's."""
 
-    week: dict[str, tuple[Span, ...]] = {}
-    days: dict[str, tuple[Span, ...]] = {}
+    week: Annotated[dict[str, tuple[Span, ...]], msgspec.Meta(examples=[{"monday": [{"opens": "09:00", "closes": "17:30"}]}])] = {}
+    days: Annotated[dict[str, tuple[Span, ...]], msgspec.Meta(examples=[{"2026-12-25": []}])] = {}
 
     def of(self, day: date) -> tuple[Span, ...]:
         """The spans that begin on a day."""

@@ -7,6 +7,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from sqlalchemy import delete, func, literal_column, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -23,6 +24,7 @@ SECRET_PREFIX, SECRET_BYTES = "whsec_", 32
 SECRET_LENGTHS = range(24, 65)  # bytes, Standard Webhooks 1.0
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 RESERVED = frozenset({"send_sms", "cancel_sms", "current_time", "resolve_date", "opening_hours", "opt_out"})
+LARGEST_SCHEMA = 16_384  # bytes
 MOST_TOOLS = 100  # every snapshot of the tenant carries them
 SHOWN = tuple(column for column in http_tools.c if "secret" not in column.name)
 
@@ -40,6 +42,7 @@ class ToolDefinition:
     business_arguments: tuple[str, ...]
     business_seconds: int
     secret: str | None = field(default=None, repr=False)
+    parameters: dict[str, Any] | None = None  # the JSON schema of its arguments
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +67,25 @@ def check(wanted: ToolDefinition, allowed: AllowedHosts) -> None:
         checked_url(wanted.url, allowed)
     except ValueError as error:
         raise Invalid.at("/url", str(error)) from None
+    if wanted.parameters is not None:
+        check_parameters(wanted.parameters)
     if wanted.secret is not None:
         try:
             signing_key(wanted.secret)
         except ValueError as error:
             raise Invalid.at("/secret", str(error)) from None
+
+
+def check_parameters(schema: dict[str, Any]) -> None:
+    """Refuse what describes no arguments, or more than a model should read.
+
+    Raises:
+        Invalid: it is no schema of an object, or too large.
+    """
+    if schema.get("type") != "object" or not isinstance(schema.get("properties", {}), dict):
+        raise Invalid.at("/parameters", 'The JSON schema of the arguments has "type": "object" and "properties".')
+    if len(msgspec.json.encode(schema)) > LARGEST_SCHEMA:
+        raise Invalid.at("/parameters", f"The JSON schema has at most {LARGEST_SCHEMA:,} bytes.")
 
 
 def signing_key(secret: str) -> bytes:
@@ -120,6 +137,7 @@ async def put(
         "repeatable": wanted.repeatable,
         "business_arguments": list(wanted.business_arguments),
         "business_seconds": wanted.business_seconds,
+        "parameters": wanted.parameters,
     }
     given = {"secret_sealed": sealed, "previous_secret_sealed": None, "previous_secret_until": None} if wanted.secret else {}
     await refuse_too_many(connection, tenant, wanted.name)

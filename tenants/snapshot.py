@@ -13,8 +13,14 @@ from runtime.database import Database
 from runtime.fresh import FreshCache
 from runtime.ids import TenantId
 from runtime.sentry import TenantTags
+from tenants.answerers import AnswererView
+from tenants.hours import Hours
+from tenants.inbound_routes import RouteView
+from tenants.privacy import MASKED, Privacy
+from tenants.signature_plans import SignaturePlan
 from tenants.slugs import is_slug
 from tenants.tiers import Tier, tier
+from tenants.transfer_directory import EntryView
 
 
 class SenderView(msgspec.Struct, frozen=True):
@@ -43,8 +49,16 @@ class CredentialView(msgspec.Struct, frozen=True):
     seconds_left: float | None
 
 
+class SigningView(msgspec.Struct, frozen=True):
+    """A secret that signs, sealed, and how; `seconds_left` is null while nobody rotated it."""
+
+    sealed: str
+    plan: SignaturePlan
+    seconds_left: float | None
+
+
 class ToolView(msgspec.Struct, frozen=True):
-    """A tool of the tenant's own: an HTTP endpoint that the model may call. Its secrets are sealed."""
+    """A tool of the tenant's own: an HTTP endpoint that the model may call. Its secrets are sealed, bound to the column `sealed_for`."""
 
     name: str
     url: str
@@ -55,6 +69,7 @@ class ToolView(msgspec.Struct, frozen=True):
     repeatable: bool
     business_arguments: tuple[str, ...]
     business_seconds: int
+    sealed_for: str = "http_tools.secret"
 
 
 class Raw(msgspec.Struct, frozen=True):
@@ -75,6 +90,13 @@ class Raw(msgspec.Struct, frozen=True):
     tools: list[ToolView]
     bodies_days: int
     capture: str
+    hours: Hours | None = None
+    inbound_routes: tuple[RouteView, ...] = ()
+    transfers: tuple[EntryView, ...] = ()
+    answerers: tuple[AnswererView, ...] = ()
+    bearer_headers: tuple[str, ...] = ()
+    signing: tuple[SigningView, ...] = ()
+    privacy: Privacy = MASKED
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +120,14 @@ class Snapshot:
     tools: Mapping[str, ToolView] = field(default_factory=dict, repr=False)
     bodies_days: int = 30
     capture: str = "failures"  # or "all": whose bodies are kept
+    inbound_routes: Mapping[str, RouteView] = field(default_factory=dict, repr=False)
+    transfers: tuple[EntryView, ...] = field(default=(), repr=False)
+    answerers: Mapping[str, AnswererView] = field(default_factory=dict, repr=False)
+    bearer_headers: tuple[bytes, ...] = ()  # where secrets may come beside Authorization and X-Vapi-Secret
+    signing: tuple[SigningView, ...] = field(default=(), repr=False)
+    opened: dict[str, bytes] = field(default_factory=dict, repr=False)  # sealed secret → key: each is opened once per snapshot
+    privacy: Privacy = MASKED
+    hours: Hours | None = None  # when the tenant is open; None while nobody has said so
     accepted_since: dict[UUID, int] = field(default_factory=dict)  # segments per registration that this process added
 
     @property
@@ -179,4 +209,11 @@ def snapshot_of(raw: Raw) -> Snapshot:
         tools={each.name: each for each in raw.tools},
         bodies_days=raw.bodies_days,
         capture=raw.capture,
+        inbound_routes={each.phone_number: each for each in raw.inbound_routes},
+        transfers=raw.transfers,
+        answerers={each.type: each for each in raw.answerers},
+        bearer_headers=tuple(name.encode() for name in raw.bearer_headers),
+        signing=raw.signing,
+        privacy=raw.privacy,
+        hours=raw.hours if raw.hours and (raw.hours.week or raw.hours.days) else None,
     )

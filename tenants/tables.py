@@ -37,6 +37,8 @@ tenants = Table(
     Column("keys_hours", Integer, nullable=False),
     Column("bodies_days", SmallInteger, nullable=False),
     Column("capture", Text, nullable=False),
+    Column("privacy", JSONB, nullable=False),
+    Column("forget_from", Instant),
     schema="control",
 )
 api_keys = Table(
@@ -137,6 +139,12 @@ assistants = Table(
     Column("name", Text, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
+    Column("vapi_owner", Uuid),
+    Column("vapi_lease_until", Instant),
+    Column("vapi_before_sealed", Text),
+    Column("vapi_draft_of", Text),
+    Column("vapi_configured_at", Instant),
+    Column("unanswered", Boolean, nullable=False),
 )
 webhook_credentials = Table(
     "webhook_credentials",
@@ -147,6 +155,19 @@ webhook_credentials = Table(
     Column("mode", Text, nullable=False),
     Column("secret_hash", LargeBinary, nullable=False),
     Column("secret_sealed", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("valid_until", Instant, nullable=False),
+    Column("header", Text, nullable=False),
+    Column("bearer_prefix", Boolean, nullable=False),
+)
+signing_credentials = Table(
+    "signing_credentials",
+    metadata,
+    Column("tenant_id", Uuid, primary_key=True),
+    Column("id", Uuid, primary_key=True),
+    Column("assistant_id", Uuid),
+    Column("secret_sealed", Text, nullable=False),
+    Column("plan", JSONB, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("valid_until", Instant, nullable=False),
 )
@@ -198,6 +219,15 @@ http_tools = Table(
     Column("business_seconds", Integer, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
+    Column("parameters", JSONB(none_as_null=True)),
+)
+opening_hours = Table(
+    "opening_hours",
+    metadata,
+    Column("tenant_id", Uuid, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("hours", JSONB, nullable=False),
+    Column("updated_at", Instant, nullable=False),
 )
 vapi_accounts = Table(
     "vapi_accounts",
@@ -206,6 +236,45 @@ vapi_accounts = Table(
     Column("name", Text, primary_key=True),
     Column("api_key_sealed", Text, nullable=False),
     Column("hint", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+)
+inbound_routes = Table(
+    "inbound_routes",
+    metadata,
+    Column("tenant_id", Uuid, primary_key=True),
+    Column("phone_number", Text, primary_key=True),
+    Column("target", JSONB, nullable=False),
+    Column("overrides", JSONB, nullable=False),
+    Column("variables", JSONB, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+)
+transfer_directory = Table(
+    "transfer_directory",
+    metadata,
+    Column("tenant_id", Uuid, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("destination", JSONB, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("message", Text),
+    Column("hours", JSONB(none_as_null=True)),
+    Column("closed_message", Text),
+    Column("is_default", Boolean, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+)
+answerers = Table(
+    "answerers",
+    metadata,
+    Column("tenant_id", Uuid, primary_key=True),
+    Column("type", Text, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("timeout_ms", Integer, nullable=False),
+    Column("secret_sealed", Text, nullable=False),
+    Column("previous_secret_sealed", Text),
+    Column("previous_secret_until", Instant),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
 )

@@ -45,6 +45,17 @@ async def account_row(connection: AsyncConnection, tenant: TenantId) -> dict[str
     return dict(found)
 
 
+async def own_key(connection: AsyncConnection, keyring: Keyring, tenant: TenantId) -> str | None:
+    """The key itself, as it is now, or None.
+
+    Raises:
+        SealBroken: it was sealed with a key that is no longer configured.
+    """
+    query = select(accounts.api_key_sealed).where(accounts.tenant_id == tenant, accounts.name == NAME)
+    found = (await connection.execute(query)).scalar_one_or_none()
+    return None if found is None else keyring.open(found, tenant, COLUMN)
+
+
 async def remove(connection: AsyncConnection, tenant: TenantId, actor: str) -> None:
     """Forget the key.
 
@@ -74,6 +85,4 @@ class VapiKeys:
 
     async def _load(self, tenant: TenantId) -> str | None:
         async with self._database.tenant_scope(tenant) as connection:
-            query = select(accounts.api_key_sealed).where(accounts.tenant_id == tenant, accounts.name == NAME)
-            found = (await connection.execute(query)).scalar_one_or_none()
-        return None if found is None else self._keyring.open(found, tenant, COLUMN)
+            return await own_key(connection, self._keyring, tenant)

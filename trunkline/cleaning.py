@@ -51,6 +51,7 @@ def told(done: CleanUp) -> dict[str, Any]:
         "dry_run": done.dry_run,
         "keys": sum(done.keys.values()),
         "by_tenant": {str(tenant): keys for tenant, keys in done.keys.items()},
+        "call_contents": sum(done.contents.values()),
         "days": [day_of(day) for day in done.days],
         "bytes": done.bytes_returned,
         "days_left_for_next_time": [day_of(day) for day in done.held_days],
@@ -68,7 +69,7 @@ def summary(result: dict[str, Any]) -> str:
     """What a clean-up did, for people: one sentence, then a line for each tenant and each day."""
     verb = "would leave" if result["dry_run"] else "left"
     keys, bodies = f"{result['keys']:,} expired keys of {len(result['by_tenant'])} tenants", f"{len(result['days'])} days of bodies"
-    lines = [f"{keys} {verb}, and {bodies} with {megabytes(result['bytes'])}."]
+    lines = [f"{keys} {verb}, and {bodies} with {megabytes(result['bytes'])}, and what was said in {result['call_contents']:,} calls."]
     lines += [f"  tenant {tenant}  {keys:>12,} keys" for tenant, keys in result["by_tenant"].items()]
     lines += [f"  {day['kept_on']}, kept for {day['kept_days']} days  {megabytes(day['bytes']):>12}" for day in result["days"]]
     lines += [f"  {day['kept_on']}, kept for {day['kept_days']} days: in use, next time" for day in result["days_left_for_next_time"]]

@@ -12,6 +12,7 @@ import click
 
 from runtime.settings import SettingError, Settings, load
 from runtime.version import VERSION
+from trunkline.simulate.command import simulate
 
 API_NEEDS = ("database_url", "redis_url", "public_base_url", "secret_keys", "admin_key")
 WORKER_NEEDS = ("database_url", "redis_url", "public_base_url", "secret_keys")
@@ -81,16 +82,39 @@ def cleanup(*, dry_run: bool, as_json: bool) -> None:
     told(result, as_json=as_json, text=summary)
 
 
-@main.command()
+@main.group(invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def doctor(*, as_json: bool) -> None:
+@click.pass_context
+def doctor(context: click.Context, *, as_json: bool) -> None:
     """Look at everything this installation stands on; exit code 1 when something is wrong, each finding with what to do."""
+    if context.invoked_subcommand is not None:
+        return
     from trunkline.doctor import examine
     from trunkline.doctor_page import page
 
     result = asyncio.run(examine(settings_for("database_url", "redis_url")))
     told(result, as_json=as_json, text=page)
     sys.exit(0 if result["ok"] else 1)
+
+
+@doctor.command("webhook")
+@click.option("--tenant", required=True, help="The slug in the address that Vapi posts to.")
+@click.option("--file", "file", required=True, type=click.Path(path_type=Path), help="A captured delivery: JSON or a raw request.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def doctor_webhook(tenant: str, file: Path, *, as_json: bool) -> None:
+    """Explain why a captured delivery is let in (exit code 0) or refused (1): names and lengths, never a secret."""
+    from trunkline.webhook_doctor.captured import Unreadable
+    from trunkline.webhook_doctor.examine import examine
+    from trunkline.webhook_doctor.page import page
+
+    settings = settings_for("database_url", "public_base_url", "secret_keys")
+    try:
+        result = asyncio.run(examine(settings, tenant, file))
+    except Unreadable as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
+    told(result, as_json=as_json, text=page)
+    sys.exit(0 if result["accepted"] else 1)
 
 
 def told(result: dict[str, Any], *, as_json: bool, text: Callable[[dict[str, Any]], str]) -> None:
@@ -109,6 +133,9 @@ def dev(port: int, data_dir: Path, *, demo: bool) -> None:
     from trunkline.dev.run import run_dev
 
     sys.exit(run_dev(port, data_dir, demo=demo))
+
+
+main.add_command(simulate)
 
 
 @main.group()

@@ -105,7 +105,7 @@ def assembled(settings: Settings, database: Database, redis: Redis, pacer: Pacer
         settings.public_base_url,
         call_seconds=CALL_SECONDS,
     )
-    late_calls = LateCalls(database, vapi, VapiKeys(database, keyring), tenants, settings.vapi_api_key)
+    late_calls = LateCalls(database, keyring, vapi, VapiKeys(database, keyring), tenants, settings.vapi_api_key)
     dispatcher = Dispatcher(database, pacer, sending, worker, Measures())
     return Worker(
         id=worker,

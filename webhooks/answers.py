@@ -1,6 +1,7 @@
-"""Answers to tool calls: 200, one entry per call in order, each one line of text under its id and name."""
+"""What goes back to Vapi. Tool calls: 200, one entry per call in order, each one line of text under its id and name."""
 
 from datetime import datetime
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -11,6 +12,18 @@ DONE = "Done."
 UNCERTAIN = "It is not certain whether this was done. Check before trying again."
 FUNCTION_CALL = "function-call"
 SUSPENDED = "This service is paused for this business, so nothing was done."
+
+
+NOTHING = b"{}"
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What goes back to Vapi with 200; the key it was recorded under, and the webhook's id where this delivery was the first."""
+
+    body: bytes
+    replayed: bool = False
+    key: bytes | None = None
+    recorded: UUID | None = None
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):

@@ -1,11 +1,14 @@
 """A tool call as it is asked for, by a webhook or anew by a replay of one."""
 
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
+from runtime import clock
 from webhooks import answers, keys
 from webhooks.envelope import LONGEST_ID, Webhook
+from webhooks.moments import moment_of
 from webhooks.tool_calls import ToolCall, function_calls, tool_calls
 
 
@@ -25,6 +28,7 @@ class Asked(msgspec.Struct, frozen=True):
     arguments: bytes
     key: bytes
     replay_of: UUID | None = None
+    moment: datetime | None = None  # when it was said, as far as the webhook tells; None is now
 
     @property
     def fingerprint(self) -> bytes:
@@ -47,12 +51,12 @@ def asked_by(webhook: Webhook, delivery: UUID) -> list[Asked]:
     legacy = webhook.type == answers.FUNCTION_CALL
     calls = function_calls(webhook.message) if legacy else tool_calls(webhook.message)
     key_of = keys.function_call_key if legacy else keys.tool_call_key
-    asked = []
+    moment, asked = moment_of(webhook.message.timestamp, clock.now()), []
     for place, call in enumerate(calls):
         arguments = keys.canonical(call.arguments)
         key = key_of(webhook.call_id, call.id, call.name, arguments, webhook.body)
         where = (delivery, place, webhook.type, webhook.call_id, webhook.assistant_id, webhook.caller)
-        asked.append(Asked(*where, call, arguments, key))
+        asked.append(Asked(*where, call, arguments, key, moment=moment))
     return asked
 
 

@@ -1,5 +1,6 @@
 """What a status or a report says of a call. Missing is not zero: what a report does not tell stays unknown."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal, DecimalException
@@ -8,7 +9,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from runtime import clock
-from webhooks.envelope import UNREADABLE, decoded, reread
+from webhooks.envelope import LONGEST_ID, UNREADABLE, decoded, id_in, present, reread
 
 RANKS = {"scheduled": 10, "queued": 20, "ringing": 30, "in-progress": 40, "forwarding": 50, "ended": 90}
 UNKNOWN_RANK = 5
@@ -16,6 +17,7 @@ LONGEST_CALL = Decimal(7 * 24 * 3600)
 MOST_COST = Decimal(100_000)
 DIGITS, FINEST = Context(prec=30), -12  # more than any price or clock has; a body may hold millions of them
 LONGEST_REASON = 200
+EPOCH, LAST_MS = datetime(1970, 1, 1, tzinfo=UTC), 2**48 - 1  # as many as a standing has room for
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 MOST_AHEAD = timedelta(days=1)  # clocks differ, but a call that ends next year would never be billed
 
@@ -33,6 +35,14 @@ class CallFacts:
     estimated_seconds: Decimal | None = None
     cost_usd: Decimal | None = None
     ended_reason: str | None = None
+    phone_number_id: str | None = None
+    call_type: str | None = None
+    said_ms: int = 0  # the message's own time, in milliseconds since 1970; 0 where it has none
+
+    @property
+    def figures(self) -> tuple[object, ...]:
+        """What is metered and shown; a repetition that says the same has the same, whenever it was sent."""
+        return (self.state, self.started_at, self.ended_at, self.seconds, self.estimated_seconds, self.cost_usd, self.ended_reason)
 
     @property
     def rank(self) -> int:
@@ -41,7 +51,7 @@ class CallFacts:
 
 
 class ReportMessage(msgspec.Struct, rename="camel"):
-    """The fields of a report that are metered, at message level (never `message.call`, which is a snapshot from before the call).
+    """The fields of a report that are kept, at message level: `message.call` is a snapshot from before the call, which tells its line only.
 
     Each is decoded on its own: one that cannot be read is unknown and does not take the others with it.
     """
@@ -58,6 +68,15 @@ class ReportMessage(msgspec.Struct, rename="camel"):
     messages: Part = UNSET
     artifact: Part = UNSET
     call: Part = UNSET
+    timestamp: Part = UNSET
+    phone_number: Part = UNSET
+
+
+class Line(msgspec.Struct, rename="camel"):
+    """What is read of `message.call`, which does not change during a call; in Vapi's own answer it stands at the top level."""
+
+    type: Part = UNSET
+    phone_number_id: Part = UNSET
 
 
 class Report(msgspec.Struct):
@@ -68,6 +87,7 @@ class Report(msgspec.Struct):
 
 REPORT = msgspec.json.Decoder(Report)
 ANSWER = msgspec.json.Decoder(ReportMessage)
+LINE = msgspec.json.Decoder(Line)
 
 
 def report_facts(body: bytes) -> CallFacts:
@@ -76,7 +96,8 @@ def report_facts(body: bytes) -> CallFacts:
     Raises:
         Invalid: the body cannot be read.
     """
-    return ended_facts(reread(REPORT, body).message)
+    message = reread(REPORT, body).message
+    return ended_facts(message, line_of(message))
 
 
 def answer_facts(body: bytes) -> CallFacts | None:
@@ -86,10 +107,10 @@ def answer_facts(body: bytes) -> CallFacts | None:
         Invalid: the body cannot be read.
     """
     answer = reread(ANSWER, body)
-    return ended_facts(answer) if decoded(answer.status) == "ended" else None
+    return ended_facts(answer, reread(LINE, body)) if decoded(answer.status) == "ended" else None
 
 
-def ended_facts(message: ReportMessage) -> CallFacts:
+def ended_facts(message: ReportMessage, line: Line) -> CallFacts:
     """What is known of a call that has ended."""
     started, ended = instant(decoded(message.started_at)), instant(decoded(message.ended_at))
     seconds = length(message, started, ended)
@@ -101,6 +122,9 @@ def ended_facts(message: ReportMessage) -> CallFacts:
         estimated_seconds=None if seconds is not None else estimate(message),
         cost_usd=within(number(raw_number(message.cost)), MOST_COST),
         ended_reason=reason(message),
+        phone_number_id=short(line.phone_number_id),
+        call_type=short(line.type),
+        said_ms=milliseconds(decoded(message.timestamp)),
     )
 
 
@@ -113,7 +137,44 @@ def status_facts(body: bytes) -> CallFacts:
     message = reread(REPORT, body).message
     status = decoded(message.status)
     state = status[:64].replace("\x00", "") if isinstance(status, str) and status else "unknown"
-    return CallFacts(state=state, ended_reason=reason(message) if state == "ended" else None)
+    line = line_of(message)
+    return CallFacts(
+        state=state,
+        ended_reason=reason(message) if state == "ended" else None,
+        phone_number_id=short(line.phone_number_id),
+        call_type=short(line.type),
+        said_ms=milliseconds(decoded(message.timestamp)),
+    )
+
+
+def line_of(message: ReportMessage) -> Line:
+    """The line a message is about; the number's own object tells its id where `call` does not."""
+    found = Line()
+    if present(message.call):
+        with suppress(*UNREADABLE):
+            found = LINE.decode(message.call)
+    if short(found.phone_number_id) is None:
+        number_id = id_in(message.phone_number)
+        found.phone_number_id = UNSET if number_id is None else Raw(msgspec.json.encode(number_id))
+    return found
+
+
+def short(raw: Part) -> str | None:
+    """A word or an id; anything else is unknown."""
+    value = decoded(raw)
+    return value if isinstance(value, str) and 0 < len(value) <= LONGEST_ID and "\x00" not in value else None
+
+
+def milliseconds(value: object) -> int:
+    """When a message says that it was sent, as milliseconds since 1970: they order messages of one kind and mean nothing else."""
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            return 0
+        value = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH) / timedelta(milliseconds=1)
+    found = number(value)
+    return int(found) if found is not None and found <= LAST_MS else 0
 
 
 def length(message: ReportMessage, started: datetime | None, ended: datetime | None) -> Decimal | None:

@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from uuid import UUID
 
 import asyncpg
@@ -16,13 +17,13 @@ import msgspec
 
 from runtime.database import Database, passing_condition
 from runtime.ids import TenantId
-from webhooks.calls import CallFacts
+from webhooks.call_records import Told
 from webhooks.modes import ENFORCE, OBSERVE, Mode
 from webhooks.persistence import persistently
 
 ACCEPT = "SELECT n, outcome, answer, message_id FROM app.accept_v2($1, $2, $3)"
 ACCEPT_UNCHECKED = "SELECT n, outcome, answer, message_id FROM app.accept_unchecked_v1($1, $2, $3)"
-RECORD_CALL = "SELECT outcome FROM app.record_call_v2($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)"
+RECORD_CALL = "SELECT outcome FROM app.record_call_v3($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
 LARGEST_BATCH = 64
 
 
@@ -165,26 +166,24 @@ class Claims:
         assistant_id: str | None,
         key: bytes,
         fingerprint: bytes,
-        facts: CallFacts,
+        told: Told,
         *,
         final: bool,
         mode: Mode = ENFORCE,
-        again: bool = False,
     ) -> str:
-        """Record what a message says of a call; answers new, replay, or differs (a repetition that says something else).
+        """Record what a message tells of a call; answers new, replay, or differs (a repetition that says something else).
 
-        Away from enforce also repeated and unchecked. With `again` it is recorded although it was before: gaps are filled.
+        Away from enforce also repeated and unchecked. Whatever the answer, what it tells is in the call's record.
 
         Raises:
             Unavailable: nothing was stored.
         """
-        told = msgspec.json.encode(facts).decode()
+        facts = msgspec.json.encode(told.facts).decode()
 
         async def once() -> str:
             rows = await self._database.call(
-                tenant, RECORD_CALL, tenant, webhook, kind, call_id, assistant_id, key, fingerprint, facts.state, facts.rank,
-                facts.started_at, facts.ended_at, facts.seconds, facts.estimated_seconds, facts.cost_usd, facts.ended_reason, final,
-                told, mode, again,
+                tenant, RECORD_CALL, tenant, webhook, kind, call_id, assistant_id, key, fingerprint, facts, final, mode,
+                told.standing, told.says, told.keep_days,
             )  # fmt: skip  # one line would hide which column is which
             outcome: str = rows[0][0]
             return outcome
@@ -239,7 +238,7 @@ def as_json(effects: list[Effect]) -> str:
     """The effects as app.accept_v2 takes them: numbered, each with its message's columns beside its own; what is null is left out."""
     listed = []
     for number, effect in enumerate(effects):
-        columns: dict[str, object] = {name: value for name in COLUMNS if (value := getattr(effect, name)) is not None}
+        columns: dict[str, object] = {name: value for name, value in zip(COLUMNS, VALUES(effect), strict=True) if value is not None}
         if effect.message:
             columns |= effect.message
         columns["n"] = number
@@ -248,3 +247,4 @@ def as_json(effects: list[Effect]) -> str:
 
 
 COLUMNS = tuple(name for name in Effect.__struct_fields__ if name not in ("message", "business"))
+VALUES = attrgetter(*COLUMNS)

@@ -1,6 +1,7 @@
 """Clean-up: what a tenant's retention no longer covers leaves, in steps so small that ingest waits for none of them.
 
-Keys leave in batches of a few milliseconds with as long a pause after each; kept bodies leave by whole days. How long a tenant keeps its
+Keys leave in batches of a few milliseconds with as long a pause after each; kept bodies leave by whole days; what was said in calls, and
+what a tenant's privacy setting no longer keeps and is to be forgotten, by calls. How long a tenant keeps its
 keys is read by the SQL function itself, with the boundary, on the database's clock (migrations/sql/0002/60_forget.sql).
 """
 
@@ -21,11 +22,13 @@ SECONDS_OF_A_BATCH = 0.008  # aimed at: a claim of a key that is leaving waits s
 SHORTEST_PAUSE = 0.002
 COUNTED_AT_ONCE = 20_000  # a dry run locks nothing
 TENANTS_AT_ONCE = 200
+CALLS_AT_ONCE = 500
 BEGINNING = UUID(int=0)
 TRIES, PAUSE_AFTER_TROUBLE = 5, 0.2
 
 FORGET = "SELECT walked, forgotten, last_id, last_place FROM app.forget_keys_v1($1, $2, $3, $4, $5)"
 FORGETTABLE = "SELECT tenant FROM app.forgettable_v1($1) AS tenant"
+FORGET_CONTENTS = "SELECT tenant, forgotten FROM app.forget_contents_v1($1, $2, $3)"
 TENANTS = text("SELECT id FROM control.tenants ORDER BY id")
 
 Progress = Callable[[TenantId, int], None]  # a tenant, and how many of its keys left just now
@@ -40,6 +43,7 @@ class CleanUp:
     days: list[BodyDay] = field(default_factory=list)
     held_days: list[BodyDay] = field(default_factory=list)
     days_made: int = 0
+    contents: dict[TenantId, int] = field(default_factory=dict)  # calls of a tenant whose customer or words left
     finished: bool = True
     batches: int = 0
     longest_batch: float = 0.0
@@ -78,7 +82,29 @@ async def clean_up(
             if passing_condition(error) not in ("lock_timeout", "deadlock", "statement_timeout"):
                 raise
             done.finished = False  # somebody holds a row of this tenant for long: the others do not wait for it
+    await forget_contents(database, done, deadline)
     return done
+
+
+async def forget_contents(database: Database, done: CleanUp, deadline: float) -> None:
+    """What was said in calls and is kept no longer, of every tenant; idle tenants cost one probe of an index each."""
+    tenants = await all_tenants(database)
+    for start in range(0, len(tenants), TENANTS_AT_ONCE):
+        some = tenants[start : start + TENANTS_AT_ONCE]
+        while some:
+            if clock.monotonic() >= deadline:
+                done.finished = False
+                return
+            try:
+                found = await database.call_for_many(FORGET_CONTENTS, some, CALLS_AT_ONCE, done.dry_run)
+            except Exception as error:
+                if passing_condition(error) not in ("lock_timeout", "deadlock", "statement_timeout"):
+                    raise
+                done.finished = False
+                break
+            for row in found:
+                done.contents[TenantId(row["tenant"])] = done.contents.get(TenantId(row["tenant"]), 0) + row["forgotten"]
+            some = [] if done.dry_run else [row["tenant"] for row in found if row["forgotten"] >= CALLS_AT_ONCE]
 
 
 async def days_made(database: Database) -> int:
@@ -93,13 +119,18 @@ async def days_made(database: Database) -> int:
 
 async def tenants_with_old_keys(database: Database) -> list[TenantId]:
     """Who may have keys that are over; idle tenants cost one probe of an index each, many in a round trip."""
-    async with database.unscoped() as connection:  # unscoped: the list of tenants stands in the schema control
-        tenants = [OPERATOR, *(await connection.execute(TENANTS)).scalars()]
+    tenants = [OPERATOR, *await all_tenants(database)]
     found: list[TenantId] = []
     for start in range(0, len(tenants), TENANTS_AT_ONCE):
         some = await database.call_for_many(FORGETTABLE, tenants[start : start + TENANTS_AT_ONCE])
         found += [TenantId(row["tenant"]) for row in some]
     return found
+
+
+async def all_tenants(database: Database) -> list[UUID]:
+    """Every tenant there is or was."""
+    async with database.unscoped() as connection:  # unscoped: the list of tenants stands in the schema control
+        return list((await connection.execute(TENANTS)).scalars())
 
 
 async def forget_keys(database: Database, tenant: TenantId, done: CleanUp, deadline: float, progress: Progress) -> None:

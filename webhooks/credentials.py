@@ -7,28 +7,46 @@ from runtime import clock
 from runtime.crypto import Keyring
 from tenants.snapshot import Snapshot
 
-BEARER = "bearer "
+BEARER = b"bearer "
+USUAL = (b"authorization", b"x-vapi-secret")
 NOBODY_HASH = bytes(32)
+MOST_PRESENTED = 6  # Authorization, X-Vapi-Secret, and a tenant's own headers (tenants/credentials.py)
+Headers = Mapping[bytes, bytes]
 
 
-def presented_secrets(authorization: str | None, vapi_secret: str | None) -> list[str]:
-    """The secrets in the headers that Vapi uses; an empty one is none (Vapi sends `x-vapi-secret: ""` where none is set)."""
+def presented_secrets(headers: Headers, more: tuple[bytes, ...] = ()) -> list[str]:
+    """The secrets in the headers that Vapi uses for a tenant, the word Bearer before them or not.
+
+    An empty one is none (Vapi sends `x-vapi-secret: ""` where none is set).
+    """
     found = []
-    if authorization and authorization[: len(BEARER)].lower() == BEARER:
-        found.append(authorization[len(BEARER) :].strip())
-    if vapi_secret:
-        found.append(vapi_secret.strip())
-    return [secret for secret in found if secret]
+    for name in (*USUAL, *more):
+        value = headers.get(name)
+        if value and (secret := without_prefix(value)):
+            found.append(secret)
+    return found
+
+
+def without_prefix(value: bytes) -> str:
+    """The secret in a header's value."""
+    start = len(BEARER) if value[: len(BEARER)].lower() == BEARER else 0
+    return value[start:].decode("latin-1").strip()
 
 
 def authenticates(tenant: Snapshot | None, keyring: Keyring, secrets: list[str]) -> bool:
-    """Whether one of the secrets is a valid one of this tenant; an unknown tenant costs the same work."""
+    """Whether one of the secrets is a valid one of this tenant.
+
+    A refusal costs the same work whoever the tenant is, and whether there is one: as many hashes as secrets can be presented.
+    """
     valid: Mapping[bytes, float] = tenant.credentials if tenant else {}
     moment, matched = clock.monotonic(), False
-    for secret in secrets or [""]:
+    for secret in secrets:
         for digest in keyring.digests(secret):
             # the table is searched by a keyed hash, which nobody outside can steer; the last word is a constant-time compare
             until = valid.get(digest)
             same = hmac.compare_digest(digest, digest if until is not None else NOBODY_HASH)
             matched |= same and until is not None and moment < until and secret != ""
+    if not matched:
+        for _ in range(len(secrets), MOST_PRESENTED):
+            keyring.digests("")
     return matched

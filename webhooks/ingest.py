@@ -1,14 +1,11 @@
-"""The way of a webhook: credential, envelope, keys, prepare, one round trip, answer.
+"""The way of a webhook whose sender is known (webhooks/gate.py): envelope, keys, prepare, one round trip, answer.
 
-Order of refusals: 401 before the body is read, 413, 400, 403, 503; a tool call that is none of these is answered with 200.
+Order of refusals: 400, 403, 503; a tool call that is none of these is answered with 200.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import astuple
 from uuid import UUID
 
-import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runtime import metrics, sentry
@@ -16,41 +13,32 @@ from runtime.crypto import Keyring
 from runtime.database import Database, passing_condition
 from runtime.fresh import FreshCache
 from runtime.ids import uuid7
-from runtime.refusals import Forbidden, Refusal, Unauthorized, Unavailable, Unprocessable
+from runtime.logs import log
+from runtime.refusals import Forbidden, Refusal, Unprocessable
 from tenants.assistants import owners_of
-from tenants.snapshot import Snapshot, TenantBook
+from tenants.snapshot import Snapshot
 from webhooks import answers, keys, records
+from webhooks.activity import Activity, comes_often
+from webhooks.answer_shapes import SAFE
+from webhooks.answering import Answering
+from webhooks.answers import NOTHING, Answer
 from webhooks.asked import asked_by
 from webhooks.bodies import body_of
+from webhooks.call_contents import content_of_report, content_of_status
+from webhooks.call_records import REPORT, STATUS, Told, told_by
 from webhooks.calls import CallFacts, report_facts, status_facts
 from webhooks.claims import Claims
-from webhooks.credentials import authenticates, presented_secrets
 from webhooks.dead_letters import DeadLetters, settle
 from webhooks.duplicates import DuplicateCounter
 from webhooks.envelope import Webhook, read
 from webhooks.information import information
-from webhooks.kinds import is_known
+from webhooks.kinds import CONTROL, is_known
 from webhooks.modes import OFF, mode_of
 from webhooks.tool_work import Longer, ToolWork
 
-RECORD_SECONDS = 2.0  # a caller is waiting
-NO_ASSISTANT = "Sorry, nobody is set up to take this call yet. Please try again later."
-SUSPENDED_CALL = "Sorry, this service is paused at the moment. Please try again later."
 KEEP_ALL = "all"
 
 Keep = Callable[[Snapshot, UUID, bytes], Awaitable[None]]
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """What goes back to Vapi with 200; the key it was recorded under, and the webhook's id where this delivery was the first."""
-
-    body: bytes
-    replayed: bool = False
-    key: bytes | None = None
-    recorded: UUID | None = None
-
-
-NOTHING = b"{}"
 
 
 class Ingest:
@@ -60,33 +48,23 @@ class Ingest:
         self,
         database: Database,
         keyring: Keyring,
-        tenants: TenantBook,
         claims: Claims,
         tools: ToolWork,
+        answering: Answering,
+        activity: Activity,
         duplicates: DuplicateCounter,
         keep: Keep,
     ) -> None:
         self._database = database
         self._keyring = keyring
-        self._tenants = tenants
         self._claims = claims
         self._tools = tools
+        self._answering = answering
+        self._activity = activity
         self._duplicates = duplicates
         self._keep = keep
         self._dead = DeadLetters(database, keep)
         self._owners: FreshCache[str, frozenset[UUID]] = FreshCache(lambda assistant: load_owners(database, assistant))
-
-    async def authenticate(self, slug: str, authorization: str | None, vapi_secret: str | None) -> Snapshot:
-        """The tenant of the URL, if the headers hold one of its secrets.
-
-        Raises:
-            Unauthorized: unknown tenant, missing, empty or wrong secret: one answer for all.
-        """
-        tenant = await self._tenants.by_slug(slug)
-        if not authenticates(tenant, self._keyring, presented_secrets(authorization, vapi_secret)) or tenant is None:
-            raise Unauthorized
-        sentry.bind_tenant(tenant.tags)
-        return tenant
 
     async def handle(self, tenant: Snapshot, body: bytes, longer: Longer) -> Answer:
         """Do what a webhook asks for, once, and answer; `longer` is told when somebody else's server has to be asked.
@@ -135,11 +113,13 @@ class Ingest:
             case "status-update":
                 return await self._status(tenant, webhook)
             case "assistant-request":
-                return await self._assistant_request(tenant, webhook)
+                return await self._answering.assistant(tenant, webhook)
             case "voice-request":
                 raise Unprocessable("This service makes no speech; a 200 would be played as audio. Point voice.server elsewhere.")
+            case asked if asked in SAFE:
+                return await self._answering.asked(tenant, webhook, longer)
             case _:
-                return await self._information(tenant, webhook)
+                return await self._only_informs(tenant, webhook)
 
     async def _refuse_foreign_assistant(self, tenant: Snapshot, webhook: Webhook) -> None:
         if webhook.assistant_id is None or webhook.assistant_id in tenant.assistants:
@@ -161,24 +141,38 @@ class Ingest:
     async def _report(self, tenant: Snapshot, webhook: Webhook) -> Answer:
         if webhook.call_id is None:
             return await self._information(tenant, webhook)
-        return await self._record(tenant, webhook, keys.report_key(webhook.call_id), report_facts(webhook.body), final=True)
+        facts = report_facts(webhook.body)
+        content = content_of_report(webhook.body, webhook.caller, tenant.privacy)
+        told = await told_by(REPORT, facts, content, webhook.assistant_id, self._keyring, tenant)
+        return await self._record(tenant, webhook, keys.report_key(webhook.call_id), told, final=True)
 
     async def _status(self, tenant: Snapshot, webhook: Webhook) -> Answer:
         if webhook.call_id is None:
             return await self._information(tenant, webhook)
         facts = status_facts(webhook.body)
-        return await self._record(tenant, webhook, keys.status_key(webhook.call_id, facts.state), facts, final=False)
+        content = content_of_status(webhook.caller, tenant.privacy)
+        told = await told_by(STATUS, facts, content, webhook.assistant_id, self._keyring, tenant)
+        return await self._record(tenant, webhook, keys.status_key(webhook.call_id, facts.state), told, final=False)
 
-    async def _record(self, tenant: Snapshot, webhook: Webhook, key: bytes, facts: CallFacts, *, final: bool) -> Answer:
-        delivery, fingerprint = uuid7(), facts_fingerprint(facts)
+    async def _record(self, tenant: Snapshot, webhook: Webhook, key: bytes, told: Told, *, final: bool) -> Answer:
+        delivery, fingerprint = uuid7(), facts_fingerprint(told.facts)
         outcome = await self._claims.record_call(
-            tenant.id, delivery, webhook.type, webhook.call_id or "", webhook.assistant_id, key, fingerprint, facts,
+            tenant.id, delivery, webhook.type, webhook.call_id or "", webhook.assistant_id, key, fingerprint, told,
             final=final, mode=mode_of(tenant),
         )  # fmt: skip  # what it is, then how it is taken
-        metrics.EFFECTS.labels(outcome).inc()
+        metrics.effects_ended(outcome).inc()
         if outcome not in ("new", "unchecked"):
             self._duplicates.count(tenant.id, key)
         return Answer(NOTHING, replayed=outcome == "replay", key=key, recorded=delivery if outcome == "new" else None)
+
+    async def _only_informs(self, tenant: Snapshot, webhook: Webhook) -> Answer:
+        """What comes many times in a call is noted on it, anything else is recorded once."""
+        if comes_often(webhook):
+            self._activity.note(tenant.id, webhook)
+            return Answer(NOTHING)
+        if webhook.type == CONTROL:
+            warn_of_control(webhook)
+        return await self._information(tenant, webhook)
 
     async def _information(self, tenant: Snapshot, webhook: Webhook) -> Answer:
         effect = information(webhook, NOTHING.decode())
@@ -188,30 +182,19 @@ class Ingest:
         recorded = effect.webhook_id if claimed.outcome == "new" else None
         return Answer(NOTHING, replayed=claimed.outcome == "replay", key=bytes.fromhex(effect.key), recorded=recorded)
 
-    async def _assistant_request(self, tenant: Snapshot, webhook: Webhook) -> Answer:
-        """Somebody is on the line and Vapi waits at most 7.5 s: answered from memory even when it cannot be recorded."""
-        answer = msgspec.json.encode(assistant_for(tenant))
-        try:
-            async with asyncio.timeout(RECORD_SECONDS):
-                await self._tools.accept(tenant, [information(webhook, answer.decode())], mode_of(tenant))
-        except (Unavailable, TimeoutError):
-            metrics.EFFECTS.labels("unrecorded").inc()
-        return Answer(answer)
 
-
-ANSWERED = {"tool-calls", "function-call", "assistant-request", "voice-request"}  # an answer is waited for: nothing is put off
+ANSWERED = {"tool-calls", "function-call", "assistant-request", "voice-request", *SAFE}  # an answer is waited for: nothing is put off
 
 
 def facts_fingerprint(facts: CallFacts) -> bytes:
     """What a message says of a call."""
-    return keys.digest(*(None if part is None else str(part) for part in astuple(facts)))
+    return keys.digest(*(None if part is None else str(part) for part in facts.figures))
 
 
-def assistant_for(tenant: Snapshot) -> dict[str, str]:
-    """Who takes a call whose number has no assistant: the tenant's only one, else a sentence that is spoken to the caller."""
-    if tenant.status != "active":
-        return {"error": SUSPENDED_CALL}
-    return {"assistantId": next(iter(tenant.assistants))} if len(tenant.assistants) == 1 else {"error": NO_ASSISTANT}
+def warn_of_control(webhook: Webhook) -> None:
+    """Whoever subscribes to phone-call-control takes over hanging up and forwarding: our configuration never does, and nobody here acts."""
+    metrics.PHONE_CALL_CONTROL.inc()
+    log.warning("phone-call-control is recorded and not acted on: remove it from serverMessages", assistant_id=webhook.assistant_id)
 
 
 async def load_owners(database: Database, vapi_assistant_id: str) -> frozenset[UUID]:

@@ -38,7 +38,17 @@ KNOWN = frozenset(
     }
 )
 
+CONTROL = "phone-call-control"
+WARNINGS = {
+    CONTROL: "Whoever subscribes to phone-call-control must forward and hang up calls; nobody here does. Remove it from serverMessages."
+}
+
 
 def is_known(kind: str) -> bool:
     """Whether the type is documented (VapiAI/docs, ServerMessage)."""
     return kind in KNOWN
+
+
+def warning_of(kind: str) -> str | None:
+    """What is wrong about getting a message of this type at all."""
+    return WARNINGS.get(kind)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from runtime import clock, metrics, sentry
-from runtime.crypto import SealBroken
+from runtime.crypto import Keyring, SealBroken
 from runtime.database import Database, passing_condition
 from runtime.ids import TenantId
 from runtime.logs import log
@@ -19,10 +19,14 @@ from runtime.refusals import Invalid
 from tenants.assistants import owners_of
 from tenants.snapshot import TenantBook
 from tenants.vapi_accounts import VapiKeys
-from webhooks.calls import CallFacts, answer_facts
-from webhooks.envelope import CALL, identifier, reread, text_in
+from webhooks.call_contents import content_of_answer
+from webhooks.call_records import ANSWER, Told, told_by
+from webhooks.calls import answer_facts
+from webhooks.envelope import CALL, identifier, number_in, reread, text_in
 from webhooks.late_reports import START, UNANSWERED, Rules, Seen, Unreported, Verdict, note_calls, record, take, verdict
 from webhooks.vapi_client import VapiClient
+
+UNSEEN: dict[str, Seen] = {"absent": "absent", "refused": "refused", "later": "later"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +39,16 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What was seen of one call; `facts` of one that has ended."""
+    """What was seen of one call; `told` of one that has ended."""
 
     seen: Seen
     wait: float = 0.0
-    facts: CallFacts | None = None
-    assistant_id: str | None = None
+    told: Told | None = None
 
     def verdict(self, one: Unreported) -> Verdict:
         """What follows from it."""
         if self.seen == "ended":
-            return Verdict("told", facts=self.facts, assistant_id=self.assistant_id)
+            return Verdict("told", told=self.told)
         return verdict(self.seen, one, self.wait)
 
 
@@ -53,9 +56,17 @@ class LateCalls:
     """One worker's part in it. `operator_key` may be empty."""
 
     def __init__(
-        self, database: Database, vapi: VapiClient, keys: VapiKeys, tenants: TenantBook, operator_key: str, rules: Rules | None = None
+        self,
+        database: Database,
+        keyring: Keyring,
+        vapi: VapiClient,
+        keys: VapiKeys,
+        tenants: TenantBook,
+        operator_key: str,
+        rules: Rules | None = None,
     ) -> None:
         self._database = database
+        self._keyring = keyring
         self._vapi = vapi
         self._keys = keys
         self._tenants = tenants
@@ -114,7 +125,7 @@ class LateCalls:
         for one in calls:
             if met is None and clock.monotonic() >= end:
                 break
-            look = met or await self._look(one, key)
+            look = met or await self._look_with_both(one, key)
             await self._keep(one, look)
             told += look.seen not in UNANSWERED
             if look.seen == "refused" or look.wait:
@@ -129,6 +140,14 @@ class LateCalls:
             return Key(own, own=True)
         return Key(self._operator_key, own=False) if self._operator_key else None
 
+    async def _look_with_both(self, one: Unreported, key: Key | None) -> Look:
+        """The tenant's account may not know a call of an assistant that lives in the operator's: then that one is asked, as for others."""
+        look = await self._look(one, key)
+        if look.seen == "absent" and key is not None and key.own and self._operator_key:
+            other = await self._look(one, Key(self._operator_key, own=False))
+            return other if other.seen in ("ended", "open") else look
+        return look
+
     async def _look(self, one: Unreported, key: Key | None) -> Look:
         """Ask, holding no connection; what the operator's key shows of another's call is not seen."""
         if key is None or not (key.own or one.assistant_id is None or await self._ours_alone(one.tenant, one.assistant_id)):
@@ -137,17 +156,31 @@ class LateCalls:
         if asked.reason:
             log.info("asking Vapi about a call told nothing", reason=asked.reason)
         if asked.word != "found":
-            return Look(asked.word, asked.wait)
+            return Look(UNSEEN.get(asked.word, "nonsense"), asked.wait)
         try:
-            answer, facts = reread(CALL, asked.body), answer_facts(asked.body)
-            assistant = identifier("assistantId", text_in(answer.assistant_id))
+            return await self._seen(one, key, asked.body)
         except Invalid:
             return Look("nonsense")
+
+    async def _seen(self, one: Unreported, key: Key, body: bytes) -> Look:
+        """What an answer of Vapi shows.
+
+        Raises:
+            Invalid: it cannot be read.
+        """
+        answer, facts = reread(CALL, body), answer_facts(body)
+        assistant = identifier("assistantId", text_in(answer.assistant_id))
         if text_in(answer.id) != one.call_id:
             return Look("nonsense")
         if not key.own and not await self._ours_alone(one.tenant, assistant):
             return Look("foreign")
-        return Look("open") if facts is None else Look("ended", facts=facts, assistant_id=assistant)
+        if facts is None:
+            return Look("open")
+        tenant = await self._tenants.by_id(one.tenant)
+        if tenant is None:
+            return Look("keyless")  # it was closed a moment ago
+        content = content_of_answer(body, number_in(answer.customer), tenant.privacy)
+        return Look("ended", told=await told_by(ANSWER, facts, content, assistant, self._keyring, tenant))
 
     async def _ours_alone(self, tenant: TenantId, assistant_id: str | None) -> bool:
         """Whether an assistant is registered for this tenant and for nobody else; a transient one is for nobody."""

@@ -1,6 +1,5 @@
 """Calls whose report never came: which they are, what asking Vapi about one means, and how that is kept."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -12,13 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from runtime import clock
 from runtime.database import Database
 from runtime.ids import TenantId
-from webhooks.calls import CallFacts
+from webhooks.call_records import Told
 
-NOTE = "SELECT following, noted FROM app.note_calls_v1($1, $2, $3, $4, $5)"
+NOTE = "SELECT following, noted FROM app.note_calls_v2($1, $2, $3, $4, $5)"
 TAKE = """
 SELECT tenant_id, call_id, assistant_id, looks, claimed_until, quiet FROM app.take_unreported_calls_v1($1, $2, $3, $4, $5, $6, $7)
 """
-RECORD = "SELECT app.record_late_call_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+RECORD = "SELECT app.record_late_call_v2($1, $2, $3, $4, $5, $6, $7, $8)"
 ASK_AGAIN = text("SELECT app.ask_again_v1(:tenant, :since)")
 
 START = UUID(int=0)
@@ -62,12 +61,11 @@ class Unreported:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a look means, as app.record_late_call_v1 takes it; `pause` until the next look, `facts` with `told`."""
+    """What a look means, as app.record_late_call_v2 takes it; `pause` until the next look, `told` with the word told."""
 
     word: Literal["told", "again", "later", "nobody"]
     pause: timedelta | None = None
-    facts: CallFacts | None = None
-    assistant_id: str | None = None
+    told: Told | None = None
 
 
 def verdict(seen: Seen, one: Unreported, wait: float = 0.0) -> Verdict:
@@ -102,11 +100,9 @@ async def take(database: Database, first: UUID, rules: Rules) -> tuple[list[Unre
 
 async def record(database: Database, one: Unreported, found: Verdict) -> bool:
     """Keep what a look meant; False when the call was settled meanwhile, or is somebody else's to look at by now."""
-    facts = found.facts
-    figures: Sequence[object] = (None,) * 6
-    if facts is not None:
-        figures = (facts.started_at, facts.ended_at, facts.seconds, facts.estimated_seconds, facts.cost_usd, facts.ended_reason)
-    values = (one.tenant, one.call_id, one.claimed_until, found.word, found.pause, found.assistant_id, *figures)
+    told = found.told
+    says = (None, None, None) if told is None else (told.standing, told.says, told.keep_days)
+    values = (one.tenant, one.call_id, one.claimed_until, found.word, found.pause, *says)
     changed: bool = (await database.call(one.tenant, RECORD, *values))[0][0]
     return changed
 

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runtime.ids import TenantId
 from runtime.refusals import NotFound
-from webhooks.tables import calls, processed_webhooks
+from webhooks.tables import processed_webhooks
 
 effects = processed_webhooks.c
 IN_FLIGHT, DEAD, FAILED, DONE = "in_flight", "dead", "failed", "done"
@@ -100,7 +100,7 @@ def one_webhook(rows: list[dict[str, Any]]) -> dict[str, Any]:
     answered = [msgspec.json.decode(row["answer"]) for row in rows]
     failed = next((answer["error"] for answer in answered if isinstance(answer, dict) and "error" in answer), None)
     states = {row["state"] for row in rows}
-    reasons = [row["reason"] or INTERRUPTED for row in rows if row["state"] == DEAD]
+    reasons = [row["reason"] or INTERRUPTED for row in rows if row["state"] == DEAD or row["reason"]]
     return {
         "id": first["webhook_id"],
         "type": first["type"],
@@ -115,31 +115,3 @@ def one_webhook(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "reason": reasons[0] if reasons else None,
         "replay_of": first["replay_of"],
     }
-
-
-async def list_calls(connection: AsyncConnection, tenant: TenantId, before: tuple[Any, str] | None, limit: int) -> list[dict[str, Any]]:
-    """A tenant's calls, the newest first; `before` is (created_at, call_id) of the last one shown."""
-    query = select(calls).where(calls.c.tenant_id == tenant).order_by(calls.c.created_at.desc(), calls.c.call_id.desc()).limit(limit)
-    if before is not None:
-        query = query.where((calls.c.created_at < before[0]) | ((calls.c.created_at == before[0]) & (calls.c.call_id < before[1])))
-    return [dict(row) for row in (await connection.execute(query)).mappings()]
-
-
-async def call(connection: AsyncConnection, tenant: TenantId, call_id: str) -> dict[str, Any]:
-    """One call, also one that no status or report spoke of yet, only a tool call.
-
-    Raises:
-        NotFound: nothing of the tenant speaks of this call.
-    """
-    query = select(calls).where(calls.c.tenant_id == tenant, calls.c.call_id == call_id)
-    found = (await connection.execute(query)).mappings().one_or_none()
-    if found is not None:
-        return dict(found)
-    heard = select(effects.assistant_id, effects.received_at).where(effects.tenant_id == tenant, effects.call_id == call_id).limit(1)
-    trace = (await connection.execute(heard)).mappings().one_or_none()
-    if trace is None:
-        raise NotFound("call")
-    unknown: dict[str, Any] = dict.fromkeys(
-        ("started_at", "ended_at", "seconds", "estimated_seconds", "cost_usd", "ended_reason", "reported_by")
-    )
-    return {"call_id": call_id, "assistant_id": trace["assistant_id"], "state": "unknown", "created_at": trace["received_at"], **unknown}

@@ -11,17 +11,21 @@ import msgspec
 from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from runtime.crypto import Keyring
 from runtime.database import Database
 from runtime.ids import uuid7
 from runtime.refusals import Conflict, Forbidden, Invalid, NotFound
 from tenants import audit
+from tenants.privacy import Privacy
 from tenants.snapshot import Snapshot
-from webhooks import keys, records
+from webhooks import call_records, keys, records
 from webhooks.asked import Asked
 from webhooks.bodies import body_of
+from webhooks.call_contents import Content, content_of_report, content_of_status
 from webhooks.calls import CallFacts, report_facts, status_facts
 from webhooks.claims import Claims
 from webhooks.dead_letters import settle
+from webhooks.envelope import read
 from webhooks.ingest import facts_fingerprint
 from webhooks.modes import ENFORCE
 from webhooks.tool_calls import ToolCall
@@ -38,8 +42,9 @@ Rows = Sequence[dict[str, Any]]
 class Replays:
     """Handles stored webhooks again."""
 
-    def __init__(self, database: Database, claims: Claims, tools: ToolWork) -> None:
+    def __init__(self, database: Database, keyring: Keyring, claims: Claims, tools: ToolWork) -> None:
         self._database = database
+        self._keyring = keyring
         self._claims = claims
         self._tools = tools
 
@@ -91,9 +96,12 @@ class Replays:
         """What a report or a status says fills gaps again; what only informs was recorded, and that is all there is to it."""
         if row["type"] in (REPORT, STATUS) and row["call_id"] is not None:
             facts = facts_of(row, kept)
+            who = call_records.REPORT if row["type"] == REPORT else call_records.STATUS
+            content = content_of_kept(row, kept, tenant.privacy)
+            told = await call_records.told_by(who, facts, content, row["assistant_id"], self._keyring, tenant)
             await self._claims.record_call(
-                tenant.id, row["webhook_id"], row["type"], row["call_id"], row["assistant_id"], row["key"], facts_fingerprint(facts), facts,
-                final=row["type"] == REPORT, again=True,
+                tenant.id, row["webhook_id"], row["type"], row["call_id"], row["assistant_id"], row["key"], facts_fingerprint(facts), told,
+                final=row["type"] == REPORT,
             )  # fmt: skip  # what it is, then how it is taken
         elif row["state"] == records.DEAD:
             await settle(self._database, tenant.id, row["key"])
@@ -116,6 +124,14 @@ def facts_of(row: dict[str, Any], kept: bytes | None) -> CallFacts:
     if kept is None:
         raise Conflict("Nothing was kept that this webhook could be handled from again.")
     return report_facts(kept) if row["type"] == REPORT else status_facts(kept)
+
+
+def content_of_kept(row: dict[str, Any], kept: bytes | None, privacy: Privacy) -> Content:
+    """What is personal of a webhook that could not be handled; what was handled has told it."""
+    if row["arguments"] or kept is None:
+        return Content()
+    caller = read(kept).caller
+    return content_of_report(kept, caller, privacy) if row["type"] == REPORT else content_of_status(caller, privacy)
 
 
 def as_it_was(row: dict[str, Any]) -> Asked:

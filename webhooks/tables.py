@@ -1,6 +1,7 @@
 """The tables of this room; the DDL with its reasons stands in migrations/sql."""
 
 from sqlalchemy import Boolean, Column, Date, DateTime, Integer, LargeBinary, Numeric, SmallInteger, Table, Text, Uuid
+from sqlalchemy.dialects.postgresql import JSONB
 
 from runtime.metadata import metadata
 
@@ -64,4 +65,29 @@ calls = Table(
     Column("reported_by", Text),
     Column("looks", SmallInteger, nullable=False),
     Column("look_at", Instant),
+    Column("told", JSONB, nullable=False),
+    Column("phone_number_id", Text),
+    Column("call_type", Text),
+    Column("customer_masked", Text),
+    Column("customer_sealed", Text),
+    Column("forgotten_at", Instant),
+    Column("corrections", SmallInteger, nullable=False),
+)
+call_contents = Table(
+    "call_contents",
+    metadata,
+    Column("tenant_id", Uuid, primary_key=True),
+    Column("call_id", Text, primary_key=True),
+    Column("transcript_sealed", Text),
+    Column("summary_sealed", Text),
+    Column("kept_until", Instant, nullable=False),
+)
+call_activity = Table(
+    "call_activity",
+    metadata,
+    Column("tenant_id", Uuid, primary_key=True),
+    Column("call_id", Text, primary_key=True),
+    Column("type", Text, primary_key=True),
+    Column("first_at", Instant, nullable=False),
+    Column("last_at", Instant, nullable=False),
 )

@@ -1,7 +1,7 @@
 """What a tool of the tenant's own answered, as one honest line; pure."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import msgspec
@@ -20,20 +20,6 @@ RESULT_FIELDS, ERROR_FIELDS = ("result", "message", "text"), ("message", "detail
 
 
 @dataclass(frozen=True, slots=True)
-class ToolOutcome:
-    """How a tool call ended.
-
-    `done`: 2xx. `refused`: the tool says no, finally. `not_reached`: nothing was done, it may be run again. `doubtful`: it was
-    sent and nobody knows. `text` is spoken to the caller; `status` is of the last answer; `attempts` counts requests.
-    """
-
-    kind: Kind
-    text: str
-    status: int | None = None
-    attempts: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Reply:
     """An answer as it was read: at most the first 64 kB, without its unknown encoding."""
 
@@ -42,19 +28,35 @@ class Reply:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class ToolOutcome:
+    """How a tool call ended.
+
+    `done`: 2xx. `refused`: the tool says no, finally. `not_reached`: nothing was done, it may be run again. `doubtful`: it was
+    sent and nobody knows. `text` is spoken to the caller; `status` is of the last answer; `attempts` counts requests; `reply` is
+    a 2xx answer as it came.
+    """
+
+    kind: Kind
+    text: str
+    status: int | None = None
+    attempts: int = 0
+    reply: Reply | None = field(default=None, compare=False, repr=False)
+
+
 def done(reply: Reply, tool: str, tool_call_id: str | None) -> ToolOutcome:
     """A 2xx answer; one that says in a usual form that it failed is a refusal."""
     value = decoded(reply)
     entry = entry_for(value, tool_call_id)
     if isinstance(entry, dict) and entry.get("error") and not entry.get("result"):
-        return ToolOutcome("refused", error_in(entry) or f"{named(tool)} refused this.", reply.status)
+        return ToolOutcome("refused", error_in(entry) or f"{named(tool)} refused this.", reply.status, reply=reply)
     if value is UNSET:
         line = plain(reply)
     elif isinstance(entry, dict):
         line = first_of(entry, RESULT_FIELDS) or spoken(entry if entry is value else entry.get("result"))
     else:
         line = spoken(entry)
-    return ToolOutcome("done", line or NOTHING_TO_SAY, reply.status)
+    return ToolOutcome("done", line or NOTHING_TO_SAY, reply.status, reply=reply)
 
 
 def refused(reply: Reply, tool: str, tool_call_id: str | None) -> ToolOutcome:

@@ -39,7 +39,7 @@ def judged(reply: Reply, retry_after: float | None, tool: str, tool_call_id: str
 def settled(outcome: ToolOutcome, attempts: int, *, in_doubt: bool) -> ToolOutcome:
     """What a run says after an attempt: that nothing was done only if none of its attempts may have been acted on."""
     kept = doubtful(outcome.status) if in_doubt and outcome.kind == "not_reached" else outcome
-    return ToolOutcome(kept.kind, kept.text, kept.status, attempts)
+    return ToolOutcome(kept.kind, kept.text, kept.status, attempts, kept.reply)
 
 
 def may_follow(attempt: Attempt, number: int, *, in_doubt: bool, repeatable: bool) -> bool:

@@ -20,7 +20,6 @@ from runtime.crypto import Keyring, SealBroken
 from runtime.logs import log
 from runtime.shares import Shares
 from runtime.version import VERSION
-from tenants.http_tools import COLUMN
 from tenants.snapshot import ToolView
 from webhooks.breaker import Breaker
 from webhooks.guarded_connections import AddressRefused, Guard, guarded_session, looking_for
@@ -136,7 +135,7 @@ class ToolHttp:
     def _secrets(self, tool: ToolView, call: ToolRequest) -> list[str]:
         """The secrets that sign, the newest first."""
         sealed = [each for each in (tool.secret_sealed, tool.previous_secret_sealed) if each is not None]
-        return [self._keyring.open(each, call.tenant, COLUMN) for each in sealed]
+        return [self._keyring.open(each, call.tenant, tool.sealed_for) for each in sealed]
 
     async def _attempt(self, exchange: Exchange, seconds: float) -> Attempt:
         """One attempt, redirects included, of at most so many seconds."""

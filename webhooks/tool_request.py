@@ -29,6 +29,7 @@ class ToolRequest:
 
     `idempotency_key`: printable ASCII, the same whenever this effect is asked for. `asked_at`: when it was asked for first; with
     `arguments` it makes the body, so a run after a crash needs the same ones. `repeated`: an earlier run may have reached the tool.
+    `message`: the fields of a message that asks for an answer, sent instead of a tool call.
     """
 
     tenant: TenantId
@@ -41,19 +42,20 @@ class ToolRequest:
     assistant_id: str | None = None
     caller: str | None = field(default=None, repr=False)
     repeated: bool = False
+    message: dict[str, msgspec.Raw] | None = field(default=None, repr=False)
 
 
 def body_of(tool: ToolView, call: ToolRequest) -> bytes:
     """The JSON body; empty where the arguments go into the query."""
     if tool.method in WITHOUT_BODY:
         return b""
+    asked: dict[str, Any] = {"type": tool.name, "message": call.message}
+    if call.message is None:
+        asked = {"type": "tool-call", "tool": tool.name, "arguments": call.arguments, "tool_call_id": call.tool_call_id}
     return msgspec.json.encode(
         {
-            "type": "tool-call",
-            "tool": tool.name,
-            "arguments": call.arguments,
+            **asked,
             "call_id": call.call_id,
-            "tool_call_id": call.tool_call_id,
             "assistant_id": call.assistant_id,
             "customer": {"number": call.caller},
             "timestamp": clock.rfc3339(call.asked_at),

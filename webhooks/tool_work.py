@@ -10,12 +10,14 @@ from runtime.ids import TenantId
 from runtime.logs import log
 from tenants.snapshot import Snapshot
 from webhooks import answers, keys
+from webhooks.acts import Acts
 from webhooks.asked import Asked, storable
 from webhooks.claims import Claimed, Claims, Effect
 from webhooks.duplicates import DuplicateCounter
 from webhooks.modes import ENFORCE, Mode
 from webhooks.own_tools import OwnTools
-from webhooks.tools import OPTED_OUT, SAME_TEXT, SAME_TEXT_SECONDS, Prepared, prepare
+from webhooks.prepared import Act, Prepared
+from webhooks.tools import OPTED_OUT, SAME_TEXT, SAME_TEXT_SECONDS, prepare
 
 Longer = Callable[[float], None]
 
@@ -23,8 +25,9 @@ Longer = Callable[[float], None]
 class ToolWork:
     """What a process needs to do tool calls."""
 
-    def __init__(self, claims: Claims, own: OwnTools, wake: WakeHint, duplicates: DuplicateCounter) -> None:
+    def __init__(self, claims: Claims, acts: Acts, own: OwnTools, wake: WakeHint, duplicates: DuplicateCounter) -> None:
         self._claims = claims
+        self._acts = acts
         self._own = own
         self._wake = wake
         self._duplicates = duplicates
@@ -39,7 +42,7 @@ class ToolWork:
         """
         own = [place for place, each in enumerate(asked) if self.is_own(tenant, each)]
         if not own:  # as most deliveries are: no task for it
-            claimed = await self.accept(tenant, [effect_of(tenant, each) for each in asked], mode)
+            claimed = await self._do_ours(tenant, asked, mode)
             return [answered(each, found) for each, found in zip(asked, claimed, strict=True)]
         longer(self._own.longest(tenant, [asked[place].tool.name for place in own]))
         return await self._do_both(tenant, asked, own, mode)
@@ -48,13 +51,29 @@ class ToolWork:
         """Ours in one round trip, and meanwhile the tenant's own, each under its lease."""
         ours = [place for place in range(len(asked)) if place not in own]
         found_ours, found_own = await asyncio.gather(
-            self.accept(tenant, [effect_of(tenant, asked[place]) for place in ours], mode),
+            self._do_ours(tenant, [asked[place] for place in ours], mode),
             asyncio.gather(*(self._own.call(tenant, asked[place], mode) for place in own)),
         )
         claimed = dict(zip(ours, found_ours, strict=True)) | dict(zip(own, found_own, strict=True))
         for place in own:
             self._count(tenant, asked[place].key, claimed[place])
         return [answered(asked[place], claimed[place]) for place in range(len(asked))]
+
+    async def _do_ours(self, tenant: Snapshot, asked: Sequence[Asked], mode: Mode) -> list[Claimed]:
+        """What is written anew in one round trip; what acts on what is there in its turn, so that it sees what was asked before it."""
+        prepared = [prepared_for(tenant, each) for each in asked]
+        effects = [effect_of(tenant, each, what) for each, what in zip(asked, prepared, strict=True)]
+        claimed: list[Claimed] = []
+        for place, what in enumerate(prepared):
+            if what.act is not None:
+                claimed += await self.accept(tenant, effects[len(claimed) : place], mode)
+                claimed.append(await self._act(tenant, asked[place], effects[place], what.act, mode))
+        return claimed + await self.accept(tenant, effects[len(claimed) :], mode)
+
+    async def _act(self, tenant: Snapshot, asked: Asked, effect: Effect, act: Act, mode: Mode) -> Claimed:
+        claimed = await self._acts.act(tenant.id, asked, effect, act, mode)
+        self._count(tenant, asked.key, claimed)
+        return claimed
 
     async def accept(self, tenant: Snapshot, effects: list[Effect], mode: Mode = ENFORCE) -> list[Claimed]:
         """Claim effects of ours, count what came again, and wake the dispatcher for what is new.
@@ -83,14 +102,13 @@ class ToolWork:
         return runnable and asked.tool.name in tenant.tools
 
     def _count(self, tenant: Snapshot, key: bytes, claimed: Claimed) -> None:
-        metrics.EFFECTS.labels(claimed.outcome).inc()
+        metrics.effects_ended(claimed.outcome).inc()
         if claimed.outcome in ("replay", "repeated"):
             self._duplicates.count(tenant.id, key)
 
 
-def effect_of(tenant: Snapshot, asked: Asked) -> Effect:
+def effect_of(tenant: Snapshot, asked: Asked, prepared: Prepared) -> Effect:
     """A tool call of ours as an effect: what to write and what to answer."""
-    prepared = prepared_for(tenant, asked)
     message = prepared.text.as_effect() if prepared.text else None
     same = same_text(tenant.id, asked, message) if message else None
     return Effect(
@@ -133,7 +151,7 @@ def prepared_for(tenant: Snapshot, asked: Asked) -> Prepared:
     if asked.tool.fault is not None:
         return Prepared(error=asked.tool.fault, final=False)
     try:
-        return prepare(tenant, asked.tool.name, asked.caller, asked.tool.arguments)
+        return prepare(tenant, asked.tool.name, asked.caller, asked.tool.arguments, call_id=asked.call_id, moment=asked.moment)
     except Exception as error:
         if passing_condition(error) is not None:
             raise

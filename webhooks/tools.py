@@ -4,69 +4,56 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-import msgspec
-
-from messaging.acceptance import AcceptedText, BadText, accept_text
+from messaging.acceptance import BadText, accept_text
 from runtime import clock
 from tenants.snapshot import Snapshot
-from webhooks.answers import queued, spoken_time
+from webhooks.acting_tools import cancel_sms, opt_out
+from webhooks.answers import queued
+from webhooks.prepared import Prepared, Speaking, text_argument
+from webhooks.time_tools import current_time, opening_hours, resolve_date
 
 SAME_TEXT = "This text was accepted a moment ago already, so it is not sent twice."
 SAME_TEXT_SECONDS = 600.0  # within a call; the model often calls a tool twice with two ids
 OPTED_OUT = "This person asked not to be texted, so nothing was sent."
 
 
-class Prepared(msgspec.Struct, frozen=True):
-    """What a tool call will do. `final` answers are stored; the others are not, so that a retry runs."""
-
-    result: str | None = None
-    error: str | None = None
-    text: AcceptedText | None = None
-    final: bool = True
-
-
-def send_sms(tenant: Snapshot, caller: str | None, given: dict[str, Any]) -> Prepared:
+def send_sms(tenant: Snapshot, speaking: Speaking, given: dict[str, Any]) -> Prepared:
     """`send_sms {to?, body, send_at?}`: text the caller, or whom the model names."""
     try:
-        to, body = text_argument(given, "to", caller), text_argument(given, "body", None)
+        to, body = text_argument(given, "to", speaking.caller), text_argument(given, "body", None)
         accepted = accept_text(tenant, to, body, send_at=time_argument(given, "send_at"))
     except BadText as error:
         return Prepared(error=str(error), final=error.final)
     return Prepared(result=queued(accepted.wait, accepted.due_at, tenant.zone, held=accepted.held), text=accepted)
 
 
-def current_time(tenant: Snapshot, _caller: str | None, _given: dict[str, Any]) -> Prepared:
-    """`current_time {}`: the tenant's local time."""
-    now = clock.now()
-    return Prepared(
-        result=f"It is {spoken_time(now, tenant.zone)} ({tenant.zone.key}, {now.astimezone(tenant.zone).isoformat(timespec='minutes')})."
-    )
+Tool = Callable[[Snapshot, Speaking, dict[str, Any]], Prepared]
+TOOLS: dict[str, Tool] = {
+    "send_sms": send_sms,
+    "cancel_sms": cancel_sms,
+    "current_time": current_time,
+    "resolve_date": resolve_date,
+    "opening_hours": opening_hours,
+    "opt_out": opt_out,
+}
 
 
-TOOLS: dict[str, Callable[[Snapshot, str | None, dict[str, Any]], Prepared]] = {"send_sms": send_sms, "current_time": current_time}
-
-
-def prepare(tenant: Snapshot, name: str, caller: str | None, given: dict[str, Any] | None) -> Prepared:
-    """What a call of this tool will do and say."""
+def prepare(
+    tenant: Snapshot,
+    name: str,
+    caller: str | None,
+    given: dict[str, Any] | None,
+    *,
+    call_id: str | None = None,
+    moment: datetime | None = None,
+) -> Prepared:
+    """What a call of this tool will do and say; `moment` is when it was said, now if nobody knows."""
     tool = TOOLS.get(name)
     if tool is None:
         return Prepared(error=f"There is no tool named {name}." if name else "This tool call names no tool.")
     if given is None:
         return Prepared(error="The arguments of this call could not be read as a JSON object.")
-    return tool(tenant, caller, given)
-
-
-def text_argument(given: dict[str, Any], name: str, default: str | None) -> str:
-    """An argument that is text."""
-    value = given.get(name)
-    if value is None or value == "":
-        value = default if value is None or default else value
-    if value is None:
-        missing = "There is no number to text: say whom to text." if name == "to" else f"The argument {name} is missing."
-        raise BadText(f"/{name}", missing)
-    if not isinstance(value, str):
-        raise BadText(f"/{name}", f"The argument {name} should be text.")
-    return value
+    return tool(tenant, Speaking(caller, call_id, moment or clock.now()), given)
 
 
 def time_argument(given: dict[str, Any], name: str) -> datetime | None:

@@ -35,8 +35,17 @@ Secret = Annotated[
         description="What signs the calls (Standard Webhooks): whsec_ and the base64 of 24 to 64 bytes. Without one, one is made.",
     ),
 ]
-Description = Annotated[str, Meta(max_length=1_000, pattern=r"^[^\x00]*" + END, description="For people.")]
+Description = Annotated[
+    str, Meta(max_length=1_000, pattern=r"^[^\x00]*" + END, description="For people and, in /v1/tools.json, for the model.")
+]
 Argument = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00]+" + END)]
+Schema = Annotated[
+    dict[str, Any],
+    Meta(
+        description="The JSON schema of the arguments, for the model.",
+        examples=[{"type": "object", "properties": {"slot": {"type": "string"}}}],
+    ),
+]
 Window = Annotated[int, Meta(ge=1, le=86_400, description="For how long the same thing is the same thing, in seconds.", examples=[600])]
 Grace = Annotated[int, Meta(ge=0, le=604_800, description="How long the old secret signs too, in seconds.", examples=[3600])]
 DAY, WINDOW_SECONDS = 86_400, 600
@@ -61,6 +70,7 @@ class ToolBody(Body):
         bool, Meta(description="The endpoint honours Idempotency-Key, so that a call whose answer was lost may be sent again.")
     ] = False
     business_key: BusinessKey | None = None
+    parameters: Schema | None = None
 
 
 class RotateBody(Body):
@@ -81,6 +91,7 @@ class Tool(Body):
     business_key: BusinessKey | None
     created_at: str
     updated_at: str
+    parameters: dict[str, Any] | None = None
     secret: str | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -165,6 +176,7 @@ def definition(name: str, data: ToolBody) -> ToolDefinition:
         business_arguments=tuple(key.arguments) if key else (),
         business_seconds=key.window_seconds if key else WINDOW_SECONDS,
         secret=data.secret,
+        parameters=data.parameters,
     )
 
 
@@ -186,4 +198,5 @@ def shown(row: dict[str, Any]) -> Tool:
         business_key=BusinessKey(list(arguments), row["business_seconds"]) if arguments else None,
         created_at=moment(row["created_at"]) or "",
         updated_at=moment(row["updated_at"]) or "",
+        parameters=row["parameters"],
     )

@@ -12,17 +12,20 @@ from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, Operation, 
 from litestar.openapi.spec.enums import OpenAPIType
 from litestar.types import HTTPScope, Receive, Scope, Send
 
+from api.allowance import Allowance, Take
 from api.problems import MEDIA_TYPE, REQUEST_ID, problem_of
 from api.wiring import wiring_of
 from runtime import clock, metrics, sentry
 from runtime.places import Places
 from runtime.refusals import NotFound, Refusal, TooLarge
-from webhooks.ingest import Answer
+from webhooks.answers import Answer
+from webhooks.signatures import Delivery
 from webhooks.tool_work import Longer
 
 PREFIX = "/vapi-webhook/"
 TEMPLATE = "/vapi-webhook/{tenant_slug}"
 LARGEST_BODY = 5_000_000
+MOST_UNVERIFIED = 64_000_000  # bytes of signed bodies that wait to be verified; over it they get 503
 PATIENCE_SECONDS = 7.0  # where nobody else is asked; Vapi waits 7.5 s for an assistant request and hangs up on the caller
 SHARE = 1  # deliveries of one tenant that are worked on at once while others' come too
 JSON = b"application/json"
@@ -44,6 +47,7 @@ class WebhookDoor:
     def __init__(self, app: Litestar) -> None:
         self.app = app
         self.places = Places(SHARE)
+        self.unverified = Allowance(MOST_UNVERIFIED)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102  the ASGI signature
         if scope["type"] != ScopeType.HTTP or not scope["path"].startswith(PREFIX):
@@ -64,14 +68,14 @@ class WebhookDoor:
             await respond(send, status, MEDIA_TYPE.encode(), body, dict(problem.headers))
         else:
             await respond(send, status, JSON, answer.body, {"Idempotent-Replayed": "true"} if answer.replayed else {})
-        metrics.WEBHOOKS.labels(status).inc()
+        metrics.webhooks_answered(status).inc()
         metrics.WEBHOOK_SECONDS.observe(clock.monotonic() - began)
 
     async def answer(self, scope: HTTPScope, receive: Receive, longer: Longer) -> Answer:
-        """Authenticate by the headers, then read the body, then do what it asks for, once.
+        """Authenticate by the headers, read the body, authenticate by its signature where no header could, do what it asks for, once.
 
         Raises:
-            Refusal: in the order 404, 405, 401, 413, then whatever `Ingest.handle` refuses.
+            Refusal: in the order 404, 405, 401 (a header's secret), 413, 401 (a signature), then whatever `Ingest.handle` refuses.
         """
         slug = scope["path"][len(PREFIX) :]
         if not slug or "/" in slug:
@@ -79,9 +83,15 @@ class WebhookDoor:
         if scope["method"] != "POST":
             raise MethodNotAllowed("This address takes POST only.", headers={"Allow": "POST"})
         headers = dict(scope["headers"])
-        ingest = wiring_of(self.app.state).ingest
-        tenant = await ingest.authenticate(slug, text(headers.get(b"authorization")), text(headers.get(b"x-vapi-secret")))
-        body = await body_of(headers, receive)
+        wiring = wiring_of(self.app.state)
+        tenant = await wiring.gate.by_headers(slug, headers)
+        if tenant is not None:
+            body = await body_of(headers, receive)
+        else:
+            with self.unverified.held() as take:
+                body = await body_of(headers, receive, take)
+                tenant = await wiring.gate.by_signature(slug, delivery_of(scope, wiring.settings.public_base_url, body))
+        ingest = wiring.ingest
         place = await self.places.enter(tenant.id)
 
         def elsewhere(seconds: float) -> None:
@@ -104,16 +114,18 @@ def longer_than(patience: asyncio.Timeout) -> Longer:
     return longer
 
 
-def text(header: bytes | None) -> str | None:
-    """A header as text."""
-    return None if header is None else header.decode("latin-1")
+def delivery_of(scope: HTTPScope, public_base_url: str, body: bytes) -> Delivery:
+    """What a signature may be over: Vapi knows us by our public address."""
+    query = scope["query_string"]
+    url = public_base_url.rstrip("/").encode() + scope["path"].encode() + (b"?" + query if query else b"")
+    return Delivery(scope["method"].encode(), url, scope["headers"], body)
 
 
-async def body_of(headers: dict[bytes, bytes], receive: Receive) -> bytes:
-    """The whole body, at most `LARGEST_BODY` bytes.
+async def body_of(headers: dict[bytes, bytes], receive: Receive, take: Take | None = None) -> bytes:
+    """The whole body, at most `LARGEST_BODY` bytes; `take` is told of each part, before the next one is asked for.
 
     Raises:
-        TooLarge: more, by its own word or in fact. Disconnected: the sender went away.
+        TooLarge: more, by its own word or in fact. Disconnected: the sender went away. Unavailable: `take` has no more to give.
     """
     declared = headers.get(b"content-length", b"0")
     if declared.isdigit() and int(declared) > LARGEST_BODY:
@@ -127,6 +139,8 @@ async def body_of(headers: dict[bytes, bytes], receive: Receive) -> bytes:
         size += len(chunk)
         if size > LARGEST_BODY:
             raise TooLarge(f"The body is over {LARGEST_BODY:,} bytes.")
+        if take is not None:
+            take(len(chunk))
         chunks.append(chunk)
         if not message.get("more_body", False):
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
@@ -141,9 +155,10 @@ async def respond(send: Send, status: int, media_type: bytes, body: bytes, heade
 
 
 DESCRIPTION = (
-    "The body is Vapi's envelope `{\"message\": {…}}`. The credential is the assistant's secret, as `Authorization: Bearer …` or in "
-    "`X-Vapi-Secret`. Tool calls are answered with one result per call, in order; a repeated delivery gets the stored answer and the "
-    "header `Idempotent-Replayed: true`. Informational types are answered `{}`."
+    'The body is Vapi\'s envelope `{"message": {…}}`. The credential is a secret of the assistant or of the tenant, as '
+    "`Authorization: Bearer …`, in `X-Vapi-Secret` or in a header of the tenant's choice, or an HMAC over the body. Tool calls are "
+    "answered with one result per call, in order; a repeated delivery gets the stored answer and the header `Idempotent-Replayed: true`. "
+    "Informational types are answered `{}`."
 )
 EXAMPLE = {
     "message": {

@@ -1,6 +1,5 @@
 """Webhooks and calls of a tenant, read back."""
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -12,12 +11,9 @@ from msgspec import Meta
 
 from api.callers import Caller
 from api.idempotency import IdempotencyKey, parse
-from api.pages import NOT_OURS, Cursor, Limit, Page, id_position, page, position
-from api.routes.shapes import Body, decimal_or_none, dollars, instant, moment
+from api.pages import Cursor, Limit, Page, id_position, page
+from api.routes.shapes import Body, moment
 from api.wiring import wiring_of
-from billing.money import Money
-from messaging import outbox
-from runtime.refusals import Invalid, NotFound
 from webhooks import records
 
 
@@ -36,37 +32,13 @@ class Webhook(Body):
     error: str | None
     reason: str | None
     replay_of: UUID | None
+    warning: str | None
 
 
 class Replay(Body):
     """What is wished for: nothing for reports, updates and dead webhooks, `"new"` effects for tool calls that were done."""
 
     effects: Annotated[Literal["new"] | None, Meta(examples=["new"])] = None
-
-
-class Call(Body):
-    """One phone call; what is not known is null, never 0. `estimated` marks seconds that were derived from the messages.
-
-    `reported_by`: `report` (its own report came), `vapi` (none came, and Vapi was asked), `nobody` (Vapi was asked in vain), or null yet.
-    """
-
-    call_id: str
-    assistant_id: str | None
-    state: str
-    started_at: str | None
-    ended_at: str | None
-    seconds: str | None
-    estimated: bool
-    cost: Money | None
-    ended_reason: str | None
-    reported_by: str | None
-
-
-class CallDetail(Call):
-    """A call with everything that belongs to it."""
-
-    webhooks: list[Webhook]
-    messages: list[dict[str, Any]]
 
 
 class WebhookRoutes(Controller):
@@ -123,73 +95,6 @@ class WebhookRoutes(Controller):
             return shown_webhook(await records.webhook(connection, caller.tenant.id, result))
 
 
-class CallRoutes(Controller):
-    """`/v1/calls`."""
-
-    path = "/v1/calls"
-    tags = ("Calls",)
-
-    @get(summary="List calls")
-    async def list(
-        self, caller: NamedDependency[Caller], state: State, limit: FromQuery[Limit] = 50, cursor: FromQuery[Cursor] = None
-    ) -> Page[Call]:
-        """The newest first."""
-        async with wiring_of(state).database.tenant_scope(caller.tenant.id) as connection:
-            rows = await records.list_calls(connection, caller.tenant.id, call_position(cursor), limit + 1)
-        for row in rows:
-            row["position"] = f"{row['created_at'].isoformat()} {row['call_id']}"
-        found, following = page(rows, limit, "position")
-        return Page([Call(**call_fields(row)) for row in found], following)
-
-    @get("/{call_id:str}", summary="One call")
-    async def one(self, call_id: FromPath[str], caller: NamedDependency[Caller], state: State) -> CallDetail:
-        """With its webhooks and texts."""
-        tenant = caller.tenant.id
-        if "\x00" in call_id:
-            raise NotFound("call")
-        async with wiring_of(state).database.tenant_scope(tenant) as connection:
-            row = await records.call(connection, tenant, call_id)
-            heard = await records.list_webhooks(connection, tenant, None, call_id, None, None, 200)
-            texts = await outbox.list_messages(connection, tenant, call_id=call_id, limit=200)
-        return CallDetail(**call_fields(row), webhooks=[shown_webhook(each) for each in heard], messages=texts)
-
-
-def call_position(cursor: str | None) -> tuple[datetime, str] | None:
-    """Where the page before ended.
-
-    Raises:
-        Invalid: not a cursor of ours.
-    """
-    found = position(cursor)
-    if found is None:
-        return None
-    created, _, call_id = found.partition(" ")
-    try:
-        moment_of_it = datetime.fromisoformat(created)
-    except ValueError as error:
-        raise Invalid.at("/cursor", NOT_OURS) from error
-    if "\x00" in call_id:
-        raise Invalid.at("/cursor", NOT_OURS)
-    return instant("/cursor", moment_of_it), call_id
-
-
 def shown_webhook(row: dict[str, Any]) -> Webhook:
     """A webhook as the contract has it."""
     return Webhook(**{**row, "received_at": moment(row["received_at"])})
-
-
-def call_fields(row: dict[str, Any]) -> dict[str, Any]:
-    """A call as the contract has it."""
-    estimated = row["seconds"] is None and row["estimated_seconds"] is not None
-    return {
-        "call_id": row["call_id"],
-        "assistant_id": row["assistant_id"],
-        "state": row["state"],
-        "started_at": moment(row["started_at"]),
-        "ended_at": moment(row["ended_at"]),
-        "seconds": decimal_or_none(row["estimated_seconds"] if estimated else row["seconds"]),
-        "estimated": estimated,
-        "cost": dollars(row["cost_usd"]),
-        "ended_reason": row["ended_reason"],
-        "reported_by": row["reported_by"],
-    }

@@ -23,10 +23,16 @@ def real_size_tool_call(
     The one call stands in all three lists with object arguments, and, as in real traffic, once more in the history with string
     arguments; an older, answered call in the history belongs to another id. `assistant_id` None leaves the id out (a transient assistant).
     """
+    call = {"id": tool_call_id, "type": "function", "function": {"name": tool_name, "arguments": arguments}}
+    return real_size_tool_calls(call_id, assistant_id, [call], customer_number)
+
+
+def real_size_tool_calls(call_id: str, assistant_id: str | None, calls: list[dict[str, Any]], customer_number: str) -> dict[str, Any]:
+    """The same with several tool calls at once; each is `{"id", "type", "function": {"name", "arguments"}}` with object arguments."""
     body: dict[str, Any] = msgspec.json.decode(_template())
     message = body["message"]
     message["timestamp"] = int(now().timestamp() * 1000)
-    _set_tool_call(message, {"id": tool_call_id, "type": "function", "function": {"name": tool_name, "arguments": arguments}})
+    _set_tool_calls(message, calls)
     _set_call(message, call_id, assistant_id)
     for holder in (message, message["call"]):
         holder["customer"] = {"number": customer_number, "sipUri": f"sip:{customer_number}@203.0.113.29:5060"}
@@ -40,7 +46,7 @@ def status_update(
     message = {"timestamp": int(now().timestamp() * 1000), "type": "status-update", "status": status}
     if status == "ended":
         message["endedReason"] = "customer-ended-call"
-    return {"message": {**message, **_snapshot(call_id, assistant_id, customer_number, now())}}
+    return {"message": {**message, **snapshot(call_id, assistant_id, customer_number, now())}}
 
 
 def end_of_call_report(
@@ -84,7 +90,7 @@ def end_of_call_report(
         "summary": "The caller asked for the address by text.",
         "transcript": spoken,
     }
-    return {"message": {**message, **_snapshot(call_id, assistant_id, customer_number, started)}}
+    return {"message": {**message, **snapshot(call_id, assistant_id, customer_number, started)}}
 
 
 def freshened(body: Any) -> Any:
@@ -103,21 +109,27 @@ def _template() -> bytes:
     return files("sandbox").joinpath("payloads", "tool-calls-51kb.json").read_bytes()
 
 
-def _set_tool_call(message: dict[str, Any], tool_call: dict[str, Any]) -> None:
-    function = tool_call["function"]
+def _set_tool_calls(message: dict[str, Any], calls: list[dict[str, Any]]) -> None:
     earlier = message["toolCallList"][0]["id"]
-    message["toolCalls"] = [tool_call]
-    message["toolCallList"] = [tool_call]
+    message["toolCalls"] = calls
+    message["toolCallList"] = calls
     definition = message["toolWithToolCallList"][0]
-    definition["toolCall"] = tool_call
-    definition["function"]["name"] = function["name"]
-    as_text = {**tool_call, "function": {**function, "arguments": msgspec.json.encode(function["arguments"]).decode()}}
+    message["toolWithToolCallList"] = [
+        {**definition, "function": {**definition["function"], "name": call["function"]["name"]}, "toolCall": call} for call in calls
+    ]
+    as_text = [with_text_arguments(call) for call in calls]
     artifact = message["artifact"]
     for entry in artifact["messages"]:
-        entry.update({"toolCalls": [as_text]} if _asks(entry.get("toolCalls"), earlier) else {})
+        entry.update({"toolCalls": as_text} if _asks(entry.get("toolCalls"), earlier) else {})
     for entry in artifact["messagesOpenAIFormatted"]:
-        entry.update({"tool_calls": [as_text]} if _asks(entry.get("tool_calls"), earlier) else {})
-        entry.update({"tool_call_id": tool_call["id"]} if entry.get("tool_call_id") == earlier else {})
+        entry.update({"tool_calls": as_text} if _asks(entry.get("tool_calls"), earlier) else {})
+        entry.update({"tool_call_id": calls[0]["id"]} if entry.get("tool_call_id") == earlier else {})
+
+
+def with_text_arguments(call: dict[str, Any]) -> dict[str, Any]:
+    """The tool call with its arguments as JSON text, which is how the specification has them."""
+    function = call["function"]
+    return {**call, "function": {**function, "arguments": msgspec.json.encode(function["arguments"]).decode()}}
 
 
 def _asks(calls: list[dict[str, Any]] | None, tool_call_id: str) -> bool:
@@ -136,7 +148,7 @@ def _set_call(message: dict[str, Any], call_id: str, assistant_id: str | None) -
             holder[name] = assistant_id
 
 
-def _snapshot(call_id: str, assistant_id: str | None, customer_number: str | None, created: datetime) -> dict[str, Any]:
+def snapshot(call_id: str, assistant_id: str | None, customer_number: str | None, created: datetime) -> dict[str, Any]:
     """`call` and `customer` as of the call's creation, which is what every message carries."""
     customer = {"customer": {"number": customer_number}} if customer_number else {}
     assistant = {"assistantId": assistant_id} if assistant_id else {}

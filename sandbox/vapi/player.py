@@ -1,6 +1,7 @@
 """Plays webhooks the way Vapi does: its headers, compact JSON, its retries."""
 
 import asyncio
+import io
 import secrets
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
@@ -10,16 +11,10 @@ import msgspec
 
 from sandbox.clock import monotonic
 from sandbox.vapi import bodies
+from sandbox.vapi.credentials import Credential, headers_of
 
 _OK, _REDIRECTION = 200, 300
 _DEFAULT_TIMEOUT = 20.0
-
-
-class Credential(msgspec.Struct, forbid_unknown_fields=True):
-    """What authenticates a delivery; `none` still sends an empty `x-vapi-secret`, as Vapi does."""
-
-    mode: Literal["bearer", "x-vapi-secret", "none"] = "none"
-    secret: str = ""
 
 
 class Backoff(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
@@ -119,8 +114,8 @@ class Player:
     async def play(self, delivery: Delivery) -> list[dict[str, Any]]:
         """Delivers all copies; gives every attempt, in the order of copies and tries.
 
-        An attempt is `{"copy", "attempt", "status", "headers", "body", "milliseconds", "error"}`: `status` null and an error when there
-        was no answer, header names in lower case, the body as text.
+        An attempt is `{"copy", "attempt", "status", "headers", "body", "bytes", "milliseconds", "error"}`: `status` null and an error
+        when there was no answer, header names in lower case, the body as text, `bytes` the size of what was posted.
         """
         body = delivery.fixture.body() if delivery.fixture else delivery.body
         copies = [self._deliver(delivery, body, copy) for copy in range(1, delivery.times + 1)]
@@ -136,21 +131,21 @@ class Player:
                 await asyncio.sleep(plan.pause(number - 1))
             attempt = await self._post(delivery, bodies.freshened(body))
             attempts.append({"copy": copy, "attempt": number + 1, **attempt})
-            status = attempt["status"]
-            if status is not None and (_OK <= status < _REDIRECTION or status in plan.excluded_status_codes):
+            if answered(attempt) or attempt["status"] in plan.excluded_status_codes:
                 break
         return attempts
 
     async def _post(self, delivery: Delivery, body: Any) -> dict[str, Any]:
         if self._session is None:
             raise RuntimeError("the player is not open")
-        attempt: dict[str, Any] = {"status": None, "headers": {}, "body": None, "error": None}
+        data = msgspec.json.encode(body)
+        attempt: dict[str, Any] = {"status": None, "headers": {}, "body": None, "bytes": len(data), "error": None}
         began = monotonic()
         try:
             async with self._session.post(
                 delivery.url,
-                data=msgspec.json.encode(body),
-                headers=_headers(delivery, body),
+                data=io.BytesIO(data),  # as aiohttp wants large ones
+                headers=_headers(delivery, body, data),
                 timeout=aiohttp.ClientTimeout(total=delivery.timeout_seconds),
                 allow_redirects=False,
             ) as response:
@@ -163,7 +158,13 @@ class Player:
         return attempt
 
 
-def _headers(delivery: Delivery, body: Any) -> dict[str, str]:
+def answered(attempt: dict[str, Any]) -> bool:
+    """Whether an attempt got a 2xx, which is what ends its retries."""
+    status = attempt["status"]
+    return status is not None and _OK <= status < _REDIRECTION
+
+
+def _headers(delivery: Delivery, body: Any, data: bytes) -> dict[str, str]:
     """As in a real delivery; the trace headers are Vapi's own and mean nothing to a receiver."""
     trace, span = secrets.token_hex(16), secrets.token_hex(8)
     headers = {
@@ -173,12 +174,10 @@ def _headers(delivery: Delivery, body: Any) -> dict[str, str]:
         "content-type": "application/json",
         "sentry-trace": f"{trace}-{span}",
         "user-agent": "axios/1.8.3",
-        "x-vapi-secret": delivery.credential.secret if delivery.credential.mode == "x-vapi-secret" else "",
     }
+    headers |= headers_of(delivery.credential, "POST", delivery.url, data)
     if call_id := _call_id(body):
         headers |= {"x-call-id": call_id, "cookie": f"callId={call_id}"}
-    if delivery.credential.mode == "bearer":
-        headers["authorization"] = f"Bearer {delivery.credential.secret}"
     return headers | {name.lower(): value for name, value in delivery.headers.items()}
 
 

@@ -1,6 +1,7 @@
 """The API in this process, over ASGI, with real servers behind it."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import asyncpg
 import httpx
@@ -9,9 +10,11 @@ import pytest
 from api.wiring import Wiring
 from runtime.crypto import new_master_key
 from runtime.settings import Settings
+from sandbox.vapi import VapiSandbox
 from tests.api.effects import Effects
 from tests.api.people import ADMIN_KEY, PUBLIC, Person, Tenant, new_tenant
 from tests.api.processes import Process, running
+from tests.api.vapi_side import OPERATORS, Side, new_side
 from trunkline.dev.databases import DatabaseUrls
 
 
@@ -46,6 +49,29 @@ def wiring(api: Process) -> Wiring:
 @pytest.fixture(scope="session")
 def admin(http: httpx.AsyncClient) -> Person:
     return Person(http, ADMIN_KEY)
+
+
+@pytest.fixture(scope="session")
+async def vapi_server() -> AsyncIterator[VapiSandbox]:
+    async with VapiSandbox.running() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="session")
+async def beside_vapi(settings: Settings, vapi_server: VapiSandbox) -> AsyncIterator[Process]:
+    """A process that asks the sandbox Vapi, with a key of the operator's own."""
+    async with running(replace(settings, vapi_base_url=vapi_server.url, vapi_api_key=OPERATORS)) as started:
+        yield started
+
+
+@pytest.fixture
+async def side(beside_vapi: Process, vapi_server: VapiSandbox) -> AsyncIterator[Side]:
+    """A tenant with a key at Vapi and an assistant there; new secrets are not waited for."""
+    beside_vapi.wiring.configuring.setup.settle = 0.0
+    vapi_server.path_faults.all.clear()
+    vapi_server.path_faults.seen.clear()
+    yield await new_side(beside_vapi.http, vapi_server)
+    vapi_server.path_faults.all.clear()
 
 
 @pytest.fixture

@@ -70,13 +70,21 @@ async def test_a_fuller_report_fills_the_gaps_and_the_bill(tenant: Tenant, effec
     assert await effects.count(tenant, "processed_webhooks") == 1
 
 
-async def test_a_later_report_changes_nothing_that_is_known(tenant: Tenant, effects: Effects) -> None:
-    await tenant.webhook(report(**FULL))
+async def test_a_report_of_an_earlier_time_changes_nothing_that_is_known(tenant: Tenant, effects: Effects) -> None:
+    await tenant.webhook(report(**FULL, timestamp=2_000))
     for other in ({**FULL, "cost": 99}, {**FULL, "endedAt": (ENDED + timedelta(hours=1)).isoformat()}, {}, {"endedReason": "another"}):
-        assert (await tenant.webhook(report(**other))).json() == {}
+        assert (await tenant.webhook(report(**other, timestamp=1_999))).json() == {}
     call = await call_of(tenant)
     assert (call["seconds"], call["cost"]["amount"], call["ended_reason"]) == ("58.72", "0.0691", "customer-ended-call")
     assert await effects.usage(tenant) == BILLED
+
+
+async def test_of_a_report_of_a_later_time_every_word_stands_and_no_gap(tenant: Tenant, effects: Effects) -> None:
+    await tenant.webhook(report(**FULL, timestamp=2_000))
+    await tenant.webhook(report(cost=0.05, timestamp=2_001))
+    call = await call_of(tenant)
+    assert (call["seconds"], call["cost"]["amount"], call["ended_reason"]) == ("58.72", "0.05", "customer-ended-call")
+    assert await effects.usage(tenant) == BILLED | {"vapi_cost_usd": (2, 0.05)}
 
 
 async def test_an_estimate_is_shown_until_the_seconds_are_known_and_never_billed(tenant: Tenant, effects: Effects) -> None:

@@ -34,7 +34,7 @@ async def events(sentry: SentrySandbox) -> list[dict[str, Any]]:
 def faulty(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bug that says everything it knows, with everything in its frames."""
 
-    def broken(tenant: object, name: str, caller: str | None, given: dict[str, Any] | None) -> None:
+    def broken(tenant: object, name: str, caller: str | None, given: dict[str, Any] | None, **_more: object) -> None:
         raise ValueError(f"cannot do {given!r} for {caller} of {tenant!r} by {name}, call me at (213) 555-0123")
 
     monkeypatch.setattr(webhooks.tool_work, "prepare", broken)

@@ -55,6 +55,7 @@ async def test_a_tool_is_made_with_defaults_and_its_secret_is_shown_once(tenant:
         "description": "",
         "repeatable": False,
         "business_key": None,
+        "parameters": None,
     }
     assert (await tenant.get("/v1/tools/book")).json() == made
     assert (await tenant.get("/v1/tools")).json() == {"items": [made], "next_cursor": None}

@@ -33,6 +33,7 @@ def row_of(table: str, ids: Ids) -> Row:
     rows: dict[str, dict[str, object]] = {
         "assistants": {"id": fresh, "vapi_assistant_id": f"a{number}", "name": "Front desk"},
         "webhook_credentials": {"id": fresh, "assistant_id": ids.assistant, "mode": "bearer", "secret_hash": b"h", "secret_sealed": "s"},
+        "signing_credentials": {"id": fresh, "assistant_id": ids.assistant, "secret_sealed": "s", "plan": "{}"},
         "registrations": {"id": fresh, "tier": "short_code", "tier_source": "tenant", "segments_per_minute": 6000},
         "senders": {
             "id": fresh,
@@ -49,6 +50,10 @@ def row_of(table: str, ids: Ids) -> Row:
             "secret_sealed": "s",
             "repeatable": True,
         },
+        "inbound_routes": {"phone_number": f"n{number}", "target": '{"error": "Nobody is there."}'},
+        "transfer_directory": {"name": f"n{number}", "destination": '{"type": "number", "number": "+12025550101"}'},
+        "answerers": {"type": f"t{number}", "url": "https://example.com/a", "method": "POST", "timeout_ms": 3000, "secret_sealed": "s"},
+        "opening_hours": {"name": f"n{number}", "hours": "{}"},
         "vapi_accounts": {"name": f"n{number}", "api_key_sealed": "s", "hint": "abcd"},
         "processed_webhooks": {
             "key": fresh.bytes,
@@ -63,6 +68,8 @@ def row_of(table: str, ids: Ids) -> Row:
         },
         "webhook_bodies": {"webhook_id": fresh, "kept_days": 30, "kept_on": clock.now().date(), "body": b"b"},  # its day is there
         "calls": {"call_id": f"c{number}", "state": "ended", "state_rank": 3},
+        "call_activity": {"call_id": f"c{number}", "type": "model-output", "first_at": MOMENT, "last_at": MOMENT},
+        "call_contents": {"call_id": f"c{number}", "summary_sealed": "s", "kept_until": MOMENT},
         "messages": {
             "id": fresh,
             "recipient": "+12025550101",
@@ -97,13 +104,20 @@ def row_of(table: str, ids: Ids) -> Row:
 TABLES = (  # parents first
     "assistants",
     "webhook_credentials",
+    "signing_credentials",
     "registrations",
     "senders",
     "http_tools",
+    "inbound_routes",
+    "transfer_directory",
+    "answerers",
+    "opening_hours",
     "vapi_accounts",
     "processed_webhooks",
     "webhook_bodies",
     "calls",
+    "call_activity",
+    "call_contents",
     "messages",
     "message_events",
     "opt_outs",

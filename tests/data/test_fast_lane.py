@@ -12,6 +12,8 @@ from tests.data.rows import Ids, digest, row_of, seed
 KNOWN = {"accept_v1", "record_call_v1", "tenant_snapshot_v1", "take_due_v1", "lease_v1", "record_outcomes_v1"}
 SCOPE = "SELECT current_setting('app.tenant_id', true)"
 EFFECT = {"place": 0, "source": "vapi", "type": "tool-calls", "fingerprint": "0c" * 16, "doubtful_answer": "{}"}
+ACT: dict[str, object] = {"act": "opt_out", "recipient": "+12135550123", "waiting": ["queued"], "lock": 1, "meter": "tool_calls"}
+ACT["says"] = {"stopped": {"state": "done", "answer": "{}"}}
 DOCUMENT_KEYS = ("sid", "twilio_status", "class", "code", "detail", "segments")
 ENTERS = "SELECT proname, oid::regprocedure::text AS signature, proargnames, proargtypes::regtype[]::text[] AS types, pronargs FROM pg_proc"
 
@@ -34,7 +36,9 @@ def argument(name: str, kind: str, ids: Ids, slug: str) -> object:
         "p_slug": slug,
         "p_counts": json.dumps({"00": 1}),
         "p_effects": "[]",
-        "p_effect": json.dumps(EFFECT | {"key": uuid4().hex, "webhook_id": str(uuid4())}),
+        "p_says": "{}",
+        "p_seen": json.dumps([{"call_id": "c", "type": "model-output", "first_at": "2026-03-01", "last_at": "2026-03-01"}]),
+        "p_effect": json.dumps(EFFECT | ACT | {"key": uuid4().hex, "webhook_id": str(uuid4())}),
         "p_tenants": 1 if kind == "integer" else [ids.tenant],
         "p_mode": "enforce",
         "p_state_rank": 1,

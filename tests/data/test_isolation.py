@@ -66,12 +66,18 @@ def statement_of(table: str, verb: str, target: Ids, elsewhere: Ids, existing: R
 KEYS: dict[str, tuple[str, ...]] = dict.fromkeys(TABLES, ("tenant_id", "id")) | {
     "processed_webhooks": ("tenant_id", "key"),
     "calls": ("tenant_id", "call_id"),
+    "call_contents": ("tenant_id", "call_id"),
     "message_events": ("tenant_id", "message_id", "receipt"),
     "opt_outs": ("tenant_id", "recipient"),
     "usage_events": ("tenant_id", "meter", "source_id"),
     "webhook_bodies": ("tenant_id", "webhook_id", "kept_days", "kept_on"),
     "http_tools": ("tenant_id", "name"),
+    "opening_hours": ("tenant_id", "name"),
     "vapi_accounts": ("tenant_id", "name"),
+    "inbound_routes": ("tenant_id", "phone_number"),
+    "transfer_directory": ("tenant_id", "name"),
+    "answerers": ("tenant_id", "type"),
+    "call_activity": ("tenant_id", "call_id", "type"),
 }
 
 
@@ -159,6 +165,7 @@ async def test_its_own_rows_are_within_reach(
     ("child", "column", "parent"),
     [
         ("webhook_credentials", "assistant_id", "assistant"),
+        ("signing_credentials", "assistant_id", "assistant"),
         ("senders", "registration_id", "registration"),
         ("message_events", "message_id", "message"),
     ],
@@ -189,6 +196,7 @@ def parent_of(table: str, ids: Ids) -> Row:
     """What a copied row must hang on instead."""
     parents: dict[str, Row] = {
         "webhook_credentials": {"assistant_id": ids.assistant},
+        "signing_credentials": {"assistant_id": ids.assistant},
         "senders": {"registration_id": ids.registration},
         "message_events": {"message_id": ids.message},
     }

@@ -23,8 +23,9 @@ async def ask() -> None:
     database = await open_database(settings.database_url, connections=2)
     try:
         async with VapiClient(settings.vapi_base_url) as vapi:
-            keys, tenants = VapiKeys(database, settings.keyring), TenantBook(database)
-            await LateCalls(database, vapi, keys, tenants, operator_key="", rules=RULES).reconcile()
+            keyring = settings.keyring
+            keys, tenants = VapiKeys(database, keyring), TenantBook(database)
+            await LateCalls(database, keyring, vapi, keys, tenants, operator_key="", rules=RULES).reconcile()
     finally:
         await database.close()
 

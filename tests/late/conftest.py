@@ -72,6 +72,6 @@ async def make_duty(database: Database, keyring: Keyring, vapi: VapiSandbox) -> 
     async with VapiClient(vapi.url, total=1.0) as client:
 
         def make(operator_key: str = "", rules: Rules | None = None) -> LateCalls:
-            return LateCalls(database, client, VapiKeys(database, keyring), TenantBook(database), operator_key, rules)
+            return LateCalls(database, keyring, client, VapiKeys(database, keyring), TenantBook(database), operator_key, rules)
 
         yield make

@@ -16,6 +16,9 @@ from sandbox.vapi import VapiSandbox
 from sandbox.vapi.bodies import end_of_call_report
 from sandbox.vapi.server import organisation_of
 from tenants import vapi_accounts
+from tenants.snapshot import TenantBook
+from webhooks.call_contents import Content
+from webhooks.call_records import REPORT, STATUS, put_together
 from webhooks.calls import CallFacts, report_facts, status_facts
 from webhooks.late_calls import LateCalls
 from webhooks.late_reports import ask_again
@@ -23,9 +26,7 @@ from webhooks.late_reports import ask_again
 Owner = asyncpg.Connection
 ENDED = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=3)
 BILLED = {"calls": (1, 1.0), "call_seconds": (1, 58.72), "vapi_cost_usd": (1, 0.0691)}
-RECORD = (
-    "SELECT outcome FROM app.record_call_v2($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, '{}', 'enforce', false)"
-)
+RECORD = "SELECT outcome FROM app.record_call_v3($1, $2, $3, $4, $5, $6, $7, '{}', $8, 'enforce', $9, $10, $11)"
 
 
 def ended_call(assistant: str | None = None, **more: Any) -> dict[str, Any]:
@@ -55,14 +56,16 @@ class Line:
             self.tenant, call_id, datetime.now(UTC) - ago,
         )  # fmt: skip
 
-    async def tool_call(self, call_id: str, ago: timedelta = timedelta(hours=3), source: str = "vapi") -> UUID:
+    async def tool_call(
+        self, call_id: str, ago: timedelta = timedelta(hours=3), source: str = "vapi", assistant: str | None = None
+    ) -> UUID:
         """A tool call was stored, so long ago."""
         at = datetime.now(UTC) - ago
         webhook = UUID(int=int(at.timestamp() * 1000) << 80 | 7 << 76 | 2 << 62 | uuid4().int & (1 << 60) - 1)
         await self.owner.execute(
             "INSERT INTO processed_webhooks (tenant_id, key, fingerprint, webhook_id, place, source, type, state, call_id, answer,"
-            " received_at) VALUES ($1, $2, 'f', $3, 0, $4, 'tool-calls', 'done', $5, '{}', $6)",
-            self.tenant, uuid4().bytes, webhook, source, call_id, at,
+            " received_at, assistant_id) VALUES ($1, $2, 'f', $3, 0, $4, 'tool-calls', 'done', $5, '{}', $6, $7)",
+            self.tenant, uuid4().bytes, webhook, source, call_id, at, assistant,
         )  # fmt: skip
         return webhook
 
@@ -72,8 +75,11 @@ class Line:
         return await self._record("end-of-call-report", call_id, report_facts(msgspec.json.encode({"message": body})), None, final=True)
 
     async def _record(self, kind: str, call_id: str, facts: CallFacts, assistant: str | None, *, final: bool) -> str:
-        figures = (facts.state, facts.rank, facts.started_at, facts.ended_at, facts.seconds, facts.estimated_seconds, facts.cost_usd)
-        values = (self.tenant, uuid4(), kind, call_id, assistant, uuid4().bytes, b"f", *figures, facts.ended_reason, final)
+        snapshot = await TenantBook(self.database).by_id(self.tenant)
+        assert snapshot is not None
+        told = put_together(REPORT if final else STATUS, facts, Content(), assistant, self.keyring, snapshot)
+        how = (final, told.standing, told.says, told.keep_days)
+        values = (self.tenant, uuid4(), kind, call_id, assistant, uuid4().bytes, b"f", *how)
         outcome: str = (await self.database.call(self.tenant, RECORD, *values))[0][0]
         return outcome
 

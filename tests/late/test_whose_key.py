@@ -73,6 +73,26 @@ async def test_the_tenants_own_key_goes_before_the_operators_and_needs_no_assist
     assert await line.usage() == BILLED
 
 
+async def test_a_call_that_the_tenants_account_does_not_know_may_be_one_of_the_operators(line: Line, make_duty: MakeDuty) -> None:
+    """It has a key of its own, and an assistant that lives in the operator's account."""
+    await line.takes_key(KEY)
+    await line.heard("call-1")
+    line.told("call-1", OPERATOR_KEY)
+    await make_duty(OPERATOR_KEY).reconcile()
+    assert ((await line.call("call-1"))["reported_by"], await line.usage()) == ("vapi", BILLED)
+
+
+async def test_with_a_key_of_its_own_a_tenant_learns_no_more_of_anothers_call(line: Line, neighbour: Line, make_duty: MakeDuty) -> None:
+    await line.takes_key(KEY)
+    await line.heard("call-1")
+    line.told("call-1", OPERATOR_KEY, assistantId=neighbour.assistant, cost=SECRET_COST)
+    for _ in range(2):
+        await make_duty(OPERATOR_KEY).reconcile()
+        await line.due_again()
+    call = await line.call("call-1")
+    assert (call["reported_by"], call["cost_usd"], await line.usage()) == ("nobody", None, {})
+
+
 async def test_a_tenants_key_asks_for_this_tenant_only(line: Line, neighbour: Line, make_duty: MakeDuty) -> None:
     await line.takes_key(KEY)
     await neighbour.heard("call-1")

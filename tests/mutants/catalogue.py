@@ -1,6 +1,6 @@
 """Every promise that `make mutants` breaks."""
 
-from tests.mutants import api_keys, claims, keeping, late, names, reading, running
+from tests.mutants import acting, api_keys, calls, claims, keeping, late, names, reading, running
 
 MUTATIONS = (
     *claims.MUTATIONS,
@@ -9,5 +9,7 @@ MUTATIONS = (
     *keeping.MUTATIONS,
     *api_keys.MUTATIONS,
     *late.MUTATIONS,
+    *calls.MUTATIONS,
+    *acting.MUTATIONS,
     *reading.MUTATIONS,
 )

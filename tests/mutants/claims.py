@@ -30,7 +30,6 @@ MUTATIONS: tuple[Mutation, ...] = (
         ACCEPT,
         CLAIM,
         CLAIM.replace("DO NOTHING", "DO UPDATE SET webhook_id = excluded.webhook_id, place = excluded.place"),
-        f"{ONCE}::test_deliveries_spread_over_two_processes_are_one_text",
         f"{ONCE}::test_a_first_delivery_still_in_flight_is_waited_for",
     ),
     Mutation(

@@ -7,9 +7,9 @@ LATE = "tests/late"
 MUTATIONS: tuple[Mutation, ...] = (
     mutation(
         "an answer from Vapi is another line on the bill",
-        "migrations/sql/0002/60_late_calls.sql",
-        "'call:' || p_call, u.quantity, v_at, v_now",
-        "'late:' || p_call, u.quantity, v_at, v_now",
+        "migrations/sql/0003/60_calls.sql",
+        "'call:' || c.call_id, u.quantity, v_at, p_now",
+        "CASE p_heard WHEN p_now THEN 'call:' ELSE 'late:' END || c.call_id, u.quantity, v_at, p_now",
         f"{LATE}/test_late_calls.py::test_report_and_answer_in_any_order_are_one_bill",
     ),
     mutation(

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from migrations.run import newest
 from runtime.database import Database
 from runtime.settings import Settings
 from tests.retention.conftest import Keys, MakeKeeper, Owner, Travel
@@ -79,7 +80,7 @@ async def test_an_old_schema(settings: Settings, owner: Owner) -> None:
     try:
         assert wrong(await examine(settings)) == {"schema": "Run `trunkline migrate`."}
     finally:
-        await owner.execute("UPDATE alembic_version SET version_num = '0002'")
+        await owner.execute("UPDATE alembic_version SET version_num = $1", newest())
 
 
 async def test_duties_that_fail_or_do_not_run(settings: Settings, owner: Owner) -> None:

@@ -9,7 +9,8 @@ from runtime.database import Database
 from runtime.ids import TenantId
 from runtime.refusals import Conflict, NotFound
 from tenants import assistants
-from tenants.assistants import COLUMN, Registered
+from tenants.assistants import Registered
+from tenants.credentials import COLUMN
 from tests.tenants.conftest import Trail
 
 Register = Callable[..., Awaitable[Registered]]

@@ -2,11 +2,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime import clock
+from runtime import clock, crypto
 from runtime.crypto import Keyring, new_master_key
 from tenants.snapshot import Snapshot
 from tests.webhooks.snapshots import snapshot
-from webhooks.credentials import authenticates, presented_secrets
+from webhooks.credentials import MOST_PRESENTED, authenticates, presented_secrets
 
 KEY = new_master_key("one")
 KEYRING = Keyring.parse(KEY)
@@ -27,18 +27,36 @@ def tenant(*secrets: str, until: float = FOREVER) -> Snapshot:
         ("Bearer s", None, ["s"]),
         ("bearer s", None, ["s"]),
         ("BEARER  s ", None, ["s"]),
-        ("Basic s", None, []),
-        ("s", None, []),
-        ("Bearers", None, []),
+        ("Basic s", None, ["Basic s"]),
+        ("s", None, ["s"]),
+        ("Bearers", None, ["Bearers"]),
         (None, "s", ["s"]),
+        (None, "Bearer s", ["s"]),
         ("Bearer a", "b", ["a", "b"]),
         ("Bearer a", "", ["a"]),
     ],
 )
-def test_secrets_stand_in_two_headers_and_an_empty_one_is_none(
+def test_secrets_stand_in_two_headers_with_the_word_bearer_or_without_and_an_empty_one_is_none(
     authorization: str | None, vapi_secret: str | None, secrets: list[str]
 ) -> None:
-    assert presented_secrets(authorization, vapi_secret) == secrets
+    given = {b"authorization": authorization, b"x-vapi-secret": vapi_secret, b"x-other": "never looked at"}
+    assert presented_secrets({name: value.encode() for name, value in given.items() if value is not None}) == secrets
+
+
+def test_a_tenants_own_headers_are_looked_into_after_the_two() -> None:
+    headers = {b"x-one": b"1", b"authorization": b"Bearer 0", b"x-two": b"Bearer 2", b"x-empty": b""}
+    assert presented_secrets(headers, (b"x-two", b"x-one", b"x-empty", b"x-missing")) == ["0", "2", "1"]
+
+
+@pytest.mark.parametrize("presented", [[], ["wrong"], ["wrong", "wronger"], ["w"] * MOST_PRESENTED])
+@pytest.mark.parametrize("known", [True, False])
+def test_a_refusal_costs_the_same_hashes_whoever_it_is_and_whatever_is_presented(
+    presented: list[str], known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed, keyed = [], crypto.keyed
+    monkeypatch.setattr(crypto, "keyed", lambda key, secret: hashed.append(secret) or keyed(key, secret))
+    assert not authenticates(tenant("s", "t") if known else None, KEYRING, presented)
+    assert len(hashed) == MOST_PRESENTED + (2 if known else 0)  # the two that the test's own tenant was made with
 
 
 def test_only_the_tenants_own_secret_opens() -> None:

@@ -12,7 +12,7 @@ from webhooks import keys
 from webhooks.asked import asked_by
 from webhooks.envelope import read
 from webhooks.ingest import information
-from webhooks.tool_work import effect_of
+from webhooks.tool_work import effect_of, prepared_for
 
 TEXT = st.text(max_size=8)
 JSON = st.recursive(
@@ -207,7 +207,8 @@ def test_two_tenants_share_a_key_which_their_tenant_id_tells_apart() -> None:
     """Keys are unique with the tenant's id in the table; the key itself needs no part of it."""
     call = {"id": "t", "function": {"name": "current_time", "arguments": {"b": 1, "a": 2}}}
     webhook = read(json.dumps({"message": {"call": {"id": "c"}, "toolCallList": [call]}}).encode())
-    one, two = (effect_of(tenant, asked_by(webhook, tenant.id)[0]) for tenant in (snapshot(), snapshot()))
+    tenants = [(tenant, asked_by(webhook, tenant.id)[0]) for tenant in (snapshot(), snapshot())]
+    one, two = (effect_of(tenant, asked, prepared_for(tenant, asked)) for tenant, asked in tenants)
     assert (one.key, one.fingerprint) == (two.key, two.fingerprint)
 
 

@@ -5,7 +5,8 @@ import pytest
 
 from runtime import clock
 from tests.webhooks.snapshots import sender, snapshot
-from webhooks.tools import Prepared, prepare
+from webhooks.prepared import Prepared
+from webhooks.tools import prepare
 
 CALLER = "+12135550123"
 

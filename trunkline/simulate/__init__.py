@@ -1,0 +1,1 @@
+"""`trunkline simulate`: calls played by the sandbox Vapi against a running installation, and whether both keep the same books."""
