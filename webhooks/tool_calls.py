@@ -157,7 +157,7 @@ def read_all(found: list[Found]) -> list[ToolCall]:
             calls.append(ToolCall(each.id, each.name, None, TOO_LONG))
         else:
             room -= size
-            read = arguments(each.given)
+            read = arguments_in(each.given)
             given = hook_values(read) if each.id in CONSTANT_IDS else read
             calls.append(ToolCall(each.id, each.name, given, NO_TOOL if len(each.name) > LONGEST_ID else None))
     return calls
@@ -168,14 +168,20 @@ def inner(raw: Raw | UnsetType) -> Item | None:
     return part(ITEM, raw) if present(raw) else None
 
 
-def arguments(raw: Raw | UnsetType) -> dict[str, Any] | None:
-    """Arguments as an object, also out of a JSON string; nothing at all means no arguments."""
+def arguments_in(raw: Raw | UnsetType) -> dict[str, Any] | None:
+    """Arguments that stand in a body; nothing at all means no arguments, and what cannot be read is None."""
     if not present(raw):
         return {}
     value = decoded(raw)
+    return None if value is None else arguments(value)
+
+
+def arguments(value: object) -> dict[str, Any] | None:
+    """Arguments as an object, also out of a JSON string; null means no arguments."""
     if isinstance(value, str):
         value = {} if value == "null" else inside(value)
-    return value if isinstance(value, dict) else None
+        return value if isinstance(value, dict) else None
+    return {} if value is None else value if isinstance(value, dict) else None
 
 
 def inside(text: str) -> Any:
