@@ -9,10 +9,10 @@ import pytest
 import sentry_sdk
 
 import webhooks.tool_work
-from runtime.sentry import start_sentry
 from sandbox.sentry import SentrySandbox
 from tests.api.effects import Effects
 from tests.api.people import CALLER, Person, Tenant, tool_item, tool_message
+from tests.api.reporting import reporting
 from webhooks.answers import NOT_NOW
 
 BODY = "The word for the door is quetzalcoatl."
@@ -21,13 +21,8 @@ LETTERS = str.maketrans("0123456789", "ghijklmnop")  # an id with many digits ma
 
 @pytest.fixture
 async def sentry() -> AsyncIterator[SentrySandbox]:
-    """Reporting to a stand-in over HTTP, as `trunkline serve` starts it; ended for the tests that follow."""
-    async with SentrySandbox.running() as sandbox:
-        start_sentry(sandbox.dsn(), "api", "test", "0")
+    async with reporting() as sandbox:
         yield sandbox
-        await asyncio.to_thread(sentry_sdk.get_client().close, 2)
-        sentry_sdk.get_global_scope().set_client(None)
-        sentry_sdk.get_global_scope().clear()
 
 
 async def events(sentry: SentrySandbox) -> list[dict[str, Any]]:
