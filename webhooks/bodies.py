@@ -22,9 +22,17 @@ SMALL = 2 * 1024  # bytes: takes less time than it takes to hand over to a threa
 LEVEL = 6
 LAST_MILLISECOND = 253_402_300_799_000  # of the year 9999; somebody may ask for an id that is none of ours
 
-# the day stands in the webhook's own id, so that reading looks at one day of each class
+# the day stands in the webhook's own id, so that reading looks at one day of each class; of a call that was forgotten nothing is kept, and
+# one that is being forgotten is waited for
 KEEP = text("""
-INSERT INTO webhook_bodies (tenant_id, webhook_id, kept_days, kept_on, body) VALUES (:tenant, :webhook, :kept_days, :kept_on, :body)
+WITH call AS MATERIALIZED (
+  SELECT q.forgotten_at FROM calls AS q WHERE q.tenant_id = :tenant AND q.call_id = (
+    SELECT p.call_id FROM processed_webhooks AS p
+    WHERE p.tenant_id = :tenant AND p.webhook_id = :webhook AND p.source = 'vapi' ORDER BY p.place LIMIT 1)
+  FOR SHARE)
+INSERT INTO webhook_bodies (tenant_id, webhook_id, kept_days, kept_on, body)
+SELECT :tenant, :webhook, CAST(:kept_days AS smallint), CAST(:kept_on AS date), CAST(:body AS bytea)
+WHERE NOT EXISTS (SELECT 1 FROM call WHERE call.forgotten_at IS NOT NULL)
 ON CONFLICT (tenant_id, webhook_id, kept_days, kept_on) DO NOTHING
 """)
 READ = text("""
@@ -33,7 +41,10 @@ SELECT body FROM webhook_bodies WHERE tenant_id = :tenant AND webhook_id = :webh
 
 
 async def keep(database: Database, tenant: TenantId, webhook_id: UUID, kept_days: int, body: bytes) -> None:
-    """Keep a webhook's body for 7, 30 or 90 days, redacted. Raises nothing: a failure is logged and counted."""
+    """Keep a webhook's body for 7, 30 or 90 days, redacted, unless its call was forgotten.
+
+    Raises nothing: a failure is logged and counted.
+    """
     try:
         packed = pack(body) if len(body) <= SMALL else await asyncio.to_thread(pack, body)
         values = {"tenant": tenant, "webhook": webhook_id, "kept_days": kept_days, "kept_on": day_of(webhook_id), "body": packed}
