@@ -88,6 +88,25 @@ async def test_as_much_is_kept_as_the_setting_says(
     assert (await other.get("/v1/calls/call-1")).status_code == 404
 
 
+@pytest.mark.parametrize(("change", "kept"), KEPT.values(), ids=KEPT)
+async def test_a_kept_body_holds_no_more_than_the_setting_says(
+    change: dict[str, Any], kept: tuple[str | None, str | None, str | None], tenant: Tenant
+) -> None:
+    await setting(tenant, **change)
+    await tenant.ask("PUT", "/v1/retention", {"keys_hours": 720, "bodies_days": 7, "capture": "all"})
+    spoken = [{"role": "user", "message": WORDS}]
+    inner = {"artifact": {"transcript": WORDS, "messages": spoken}, "analysis": {"summary": GIST}, "customer": {"number": CALLER}}
+    await tenant.webhook(report(messages=spoken, **inner))
+    webhook = (await tenant.get("/v1/webhooks")).json()["items"][0]["id"]
+    body = await tenant.get(f"/v1/webhooks/{webhook}/body")
+    assert body.status_code == 200
+    message = body.json()["message"]
+    assert (message["cost"], message["call"]["id"]) == (0.5, "call-1")
+    assert (message["customer"].get("number"), message.get("transcript"), message.get("summary")) == kept
+    assert [text for text, is_kept in zip((CALLER, WORDS[:-1], GIST), (kept[0] == CALLER, kept[1], kept[2]), strict=True)
+            if (text in body.text) != bool(is_kept)] == []  # fmt: skip
+
+
 async def test_texts_are_found_where_vapi_puts_them(tenant: Tenant) -> None:
     await setting(tenant, **ALL)
     inner = {"artifact": {"transcript": WORDS}, "analysis": {"summary": GIST}, "transcript": None, "summary": ""}
