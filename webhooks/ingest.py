@@ -168,7 +168,7 @@ class Ingest:
     async def _only_informs(self, tenant: Snapshot, webhook: Webhook) -> Answer:
         """What comes many times in a call is noted on it, anything else is recorded once."""
         if comes_often(webhook):
-            self._activity.note(tenant.id, webhook)
+            self._activity.note(tenant, webhook)
             return Answer(NOTHING)
         if webhook.type == CONTROL:
             warn_of_control(webhook)

@@ -3,7 +3,7 @@
 What goes: values under names that name a secret, every header's value (SIP's too, also where they surface again as an assistant's
 variables), and what looks like a secret inside any text, JSON in a string included (a model's arguments come so). An id that opens
 nothing (a call, an assistant) stays; a Twilio account's goes with its token.
-Text that people said stays: a body is the tenant's own, and what tenants keep of conversations is their retention, not this module's.
+Text that people said stays here: what tenants keep of conversations is their privacy setting's (webhooks/private_in_bodies.py).
 """
 
 import re

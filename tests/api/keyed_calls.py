@@ -140,7 +140,7 @@ CALLS: dict[str, Ready] = {
     "post /v1/webhook-credential/rotate": to_rotate_the_credential,
     "put /v1/vapi": at_once(lambda _: ("/v1/vapi", {"api_key": "a-key-at-vapi-of-the-suite"})),
     "delete /v1/vapi": to_forget_vapi,
-    "put /v1/retention": at_once(lambda _: ("/v1/retention", {"keys_hours": 100, "bodies_days": 7, "capture": "all"})),
+    "put /v1/retention": at_once(lambda _: ("/v1/retention", {"keys_hours": 200, "bodies_days": 7, "capture": "all"})),
     "put /v1/privacy": at_once(lambda _: ("/v1/privacy", {"customer": "none", "transcripts": True, "summaries": False})),
     "delete /v1/calls/{call_id}/content": to_forget_a_call,
     "put /v1/opening-hours": at_once(lambda _: ("/v1/opening-hours", {"week": {"monday": [{"opens": "09:00", "closes": "17:00"}]}})),
