@@ -18,7 +18,7 @@ PACKAGES := trunkline api webhooks messaging billing tenants runtime migrations 
 export PYTHONSAFEPATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run demo test test-pg15 check format bench-ingest bench-idempotency bench-neighbours bench-cleanup kills faults thousand mutants \
+.PHONY: help venv run demo test test-pg15 check format bench-ingest bench-idempotency bench-neighbours bench-cleanup bench-decode kills faults thousand mutants \
   k8s-check pins clean
 
 help: ## this list
@@ -66,6 +66,9 @@ bench-neighbours: venv ## what a tenant feels of another one's flood
 
 bench-cleanup: venv ## millions of keys and thousands of bodies leave while webhooks arrive (ARGS=--quick for a small one)
 	@exec $(PY) benchmarks/cleanup.py $(ARGS)
+
+bench-decode: venv ## what reading a webhook costs beside decoding all of it, at 2 kB, 51 kB and 1.3 MB
+	@exec $(PY) benchmarks/decode.py $(ARGS)
 
 kills: venv ## kills processes at random moments and counts effects
 	@exec $(PY) tests/kills/run.py $(ARGS)

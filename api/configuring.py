@@ -48,8 +48,8 @@ async def configures_vapi(request: Incoming) -> bool:
 
 
 async def restores_vapi(request: Incoming) -> bool:
-    """Whether a request's query wishes an assistant to be put back at Vapi."""
-    return request.query_params.get(RESTORE, "false").lower() not in NO
+    """Whether a request's query wishes an assistant to be put back at Vapi, by any of its values."""
+    return any(value.lower() not in NO for value in request.query_params.getall(RESTORE, []))
 
 
 async def acting(wiring: Wiring, caller: Caller, url: str, pointer: str = CONFIGURE) -> Acting:

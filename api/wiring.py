@@ -86,7 +86,7 @@ async def wire(settings: Settings) -> Wiring:
     tool_http, vapi = ToolHttp(keyring, settings.tool_hosts), VapiClient(settings.vapi_base_url)
 
     async def keep(tenant: Snapshot, webhook_id: UUID, body: bytes) -> None:
-        await bodies.keep(database, tenant.id, webhook_id, tenant.bodies_days, body)
+        await bodies.keep(database, tenant.id, webhook_id, tenant.bodies_days, body, tenant.privacy)
 
     runs, activity = Runs(database), Activity(database)
     tools = ToolWork(claims, Acts(database), OwnTools(runs, tool_http, claims), wake, duplicates)

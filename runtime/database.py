@@ -58,6 +58,15 @@ class Database:
             with unit_of_work.opened(connection, self.engine):
                 yield connection
 
+    def refuse_unit(self) -> None:
+        """For whoever asks somebody else's server next, which no transaction may wait for.
+
+        Raises:
+            RuntimeError: this task has a unit open.
+        """
+        if unit_of_work.joinable(self.engine) is not None:
+            raise RuntimeError("somebody else's server is asked inside a unit of work")
+
     async def enter(self, connection: AsyncConnection, tenant: TenantId) -> None:
         """Go on in a tenant's scope, in a transaction that began outside: one change of both is one commit."""
         await connection.execute(ENTER_SCOPE, {"tenant": str(tenant)})

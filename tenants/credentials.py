@@ -74,9 +74,15 @@ class Made:
 
 
 async def add(
-    connection: AsyncConnection, keyring: Keyring, tenant: TenantId, assistant: UUID | None, plan: Plan, given: str | None = None
+    connection: AsyncConnection,
+    keyring: Keyring,
+    tenant: TenantId,
+    assistant: UUID | None,
+    plan: Plan,
+    given: str | None = None,
+    number: UUID | None = None,
 ) -> str:
-    """Make and store a credential, with a secret of ours unless one is given; gives the secret.
+    """Make and store a credential, with a secret of ours unless one is given; gives the secret. `number`: the id that it gets.
 
     Raises:
         Invalid: the plan cannot work, or the given secret is none. Conflict: the tenant has as many as it may.
@@ -85,7 +91,7 @@ async def add(
     if given is not None:
         check_secret(plan, given)
     secret = new_secret(plan) if given is None else given
-    common: dict[str, Any] = {"tenant_id": tenant, "id": uuid7(), "assistant_id": assistant}
+    common: dict[str, Any] = {"tenant_id": tenant, "id": number or uuid7(), "assistant_id": assistant}
     if isinstance(plan, SignaturePlan):
         await refuse_too_many_signing(connection, tenant)
         sealed = keyring.seal(secret, tenant, SIGNING_COLUMN)

@@ -8,6 +8,7 @@ import msgspec
 
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 FARTHEST_DAYS = 370  # how far ahead an opening is looked for
+CLOSES_WITHIN = 31  # days; what stays open for longer is open around the clock
 
 
 class Span(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,6 +45,19 @@ def next_opening(hours: Hours, zone: ZoneInfo, moment: datetime) -> datetime | N
         later = [opens for opens, _ in spans(hours, zone, first + timedelta(days=ahead)) if opens > moment]
         if later:
             return min(later).astimezone(zone)
+    return None
+
+
+def open_until(hours: Hours, zone: ZoneInfo, moment: datetime) -> datetime | None:
+    """When it closes, in the zone, if it is open at `moment`: a span that begins as another ends goes on. None: not within a month."""
+    first, ends = moment.astimezone(zone).date(), moment
+    for ahead in range(-1, CLOSES_WITHIN):
+        day = first + timedelta(days=ahead)
+        for opens, closes in sorted(spans(hours, zone, day)):
+            if opens <= ends < closes:
+                ends = closes
+        if ahead >= 0 and ends.astimezone(zone).date() <= day:
+            return ends.astimezone(zone)
     return None
 
 

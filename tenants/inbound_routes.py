@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runtime.ids import TenantId
 from runtime.refusals import Invalid, NotFound
-from tenants import audit, destinations
+from tenants import audit, carried, destinations
 from tenants.destinations import Destination, StoredDestination
 from tenants.tables import assistants, inbound_routes
 
@@ -22,6 +22,7 @@ OURS = frozenset({"local_date", "local_time", "local_weekday", "local_now", "tim
 WITHHELD = frozenset({"server", "serverurl", "serverurlsecret", "credentials", "credentialids", "credentialid", "headers", "apikey"})
 MOST_ROUTES = 200  # every snapshot of the tenant carries them
 LARGEST = 4_096  # bytes of overrides and variables
+CARRIED = (inbound_routes.c.target, inbound_routes.c.overrides, inbound_routes.c.variables)  # by the snapshot, beside the number
 TOO_MANY_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:tenant, 3))")
 Variable = str | int | float | bool
 
@@ -137,6 +138,7 @@ async def put(
         .returning(*inbound_routes.c, literal_column("xmax = 0").label("created"))  # xmax is 0 where the row was inserted
     )
     row = dict((await connection.execute(query)).mappings().one())
+    await carried.refuse_too_large(connection, tenant, inbound_routes, CARRIED, "routes")
     action = "inbound_route.created" if row.pop("created") else "inbound_route.changed"
     await audit.record(connection, actor, action, tenant, tail(phone_number), to=next(iter(values["target"])))
     return row

@@ -43,8 +43,8 @@ async def change(connection: AsyncConnection, tenant: TenantId, actor: str, want
     await audit.record(connection, actor, "opening_hours.changed", tenant, None, week=sorted(wanted.week), days=len(wanted.days))
 
 
-def check(wanted: Hours) -> None:
-    """Every place by itself, all mistakes told at once; what overlaps is looked for where every time is one.
+def check(wanted: Hours, under: str = "") -> None:
+    """Every place by itself, all mistakes told at once; what overlaps is looked for where every time is one. `under`: their pointer.
 
     Raises:
         Invalid: one or more cannot be.
@@ -54,7 +54,7 @@ def check(wanted: Hours) -> None:
         wrong += wrong_spans(pointer, spans)
     wrong = wrong or [*overlaps(wanted)]
     if wrong:
-        raise Invalid("The request is not valid.", wrong)
+        raise Invalid("The request is not valid.", [(f"{under}{pointer}", detail) for pointer, detail in wrong])
 
 
 def listed(wanted: Hours) -> Iterator[tuple[str, Sequence[Span]]]:

@@ -11,6 +11,7 @@ from tenants import audit
 from tenants.tables import tenants
 
 SHORTEST_HOURS, LONGEST_HOURS = 72, 8_784  # a weekend with its retries; a leap year
+HOURS_OF_A_DAY = 24
 BODY_CLASSES = (7, 30, 90)
 CAPTURES = ("failures", "all")
 
@@ -44,7 +45,7 @@ async def change(connection: AsyncConnection, tenant: UUID, actor: str, *, keys_
 
 
 def check(keys_hours: int, bodies_days: int, capture: str) -> None:
-    """Every value by itself, all mistakes told at once.
+    """Every value by itself and bodies beside keys, all mistakes told at once.
 
     Raises:
         Invalid: one or more cannot be.
@@ -56,7 +57,17 @@ def check(keys_hours: int, bodies_days: int, capture: str) -> None:
         wrong.append(("/keys_hours", f"Keys are kept at most {LONGEST_HOURS} hours, a year."))
     if bodies_days not in BODY_CLASSES:
         wrong.append(("/bodies_days", "Bodies are kept for 7, 30 or 90 days."))
+    elif bodies_days * HOURS_OF_A_DAY > keys_hours:
+        wrong.append(("/bodies_days", outliving(bodies_days)))
     if capture not in CAPTURES:
         wrong.append(("/capture", "Bodies are kept of failures or of all."))
     if wrong:
         raise Invalid("The request is not valid.", wrong)
+
+
+def outliving(bodies_days: int) -> str:
+    """Why bodies cannot outlive their keys, and what to do: a call's bodies are found, and forgotten, through its keys."""
+    hours = bodies_days * HOURS_OF_A_DAY
+    return (
+        f"Bodies kept for {bodies_days} days need keys_hours of at least {hours}: through its keys a call's bodies are forgotten with it."
+    )

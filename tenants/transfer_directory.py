@@ -11,15 +11,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runtime.ids import TenantId
 from runtime.refusals import Invalid, NotFound
-from tenants import audit, destinations
+from tenants import audit, carried, destinations, opening_hours
 from tenants.destinations import Destination, StoredDestination
 from tenants.hours import Hours
 from tenants.tables import transfer_directory
 
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 _-]{0,62}[A-Za-z0-9])?")
 MOST_ENTRIES = 100  # every snapshot of the tenant carries them
+LARGEST_HOURS = 4_096  # bytes of an entry's hours
 LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:tenant, 4))")
 entries = transfer_directory.c
+CARRIED = (entries.destination, entries.message, entries.hours, entries.closed_message)  # by the snapshot, beside the name
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ async def put(connection: AsyncConnection, tenant: TenantId, wanted: Entry, acto
     if not NAME.fullmatch(wanted.name):
         raise Invalid.at("/name", "A name has 1 to 64 letters, digits, spaces, underscores and hyphens.")
     destinations.check(wanted.destination)
+    hours = hours_of(wanted)
     await refuse_too_many(connection, tenant, wanted.name)
     if wanted.is_default:
         others = (entries.tenant_id == tenant, entries.name != wanted.name, entries.is_default)
@@ -73,7 +76,7 @@ async def put(connection: AsyncConnection, tenant: TenantId, wanted: Entry, acto
         "destination": msgspec.to_builtins(wanted.destination),
         "description": wanted.description,
         "message": wanted.message,
-        "hours": None if wanted.hours is None else msgspec.to_builtins(wanted.hours),
+        "hours": None if hours is None else msgspec.to_builtins(hours),
         "closed_message": wanted.closed_message,
         "is_default": wanted.is_default,
     }
@@ -84,9 +87,24 @@ async def put(connection: AsyncConnection, tenant: TenantId, wanted: Entry, acto
         .returning(*entries, literal_column("xmax = 0").label("created"))  # xmax is 0 where the row was inserted
     )
     row = dict((await connection.execute(query)).mappings().one())
+    await carried.refuse_too_large(connection, tenant, transfer_directory, CARRIED, "entries")
     action = "transfer_entry.created" if row.pop("created") else "transfer_entry.changed"
     await audit.record(connection, actor, action, tenant, wanted.name, to=wanted.destination.type, is_default=wanted.is_default)
     return row
+
+
+def hours_of(wanted: Entry) -> Hours | None:
+    """The hours of an entry; empty ones are none, as they are of the tenant itself.
+
+    Raises:
+        Invalid: they cannot be, or are too large.
+    """
+    if wanted.hours is None or wanted.hours == Hours():
+        return None
+    if len(msgspec.json.encode(wanted.hours)) > LARGEST_HOURS:
+        raise Invalid.at("/hours", f"The hours of an entry have at most {LARGEST_HOURS:,} bytes.")
+    opening_hours.check(wanted.hours, "/hours")
+    return wanted.hours
 
 
 async def refuse_too_many(connection: AsyncConnection, tenant: TenantId, name: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
+import hypothesis
 import pytest
 from sqlalchemy import text
 
@@ -20,6 +21,12 @@ from trunkline.dev.valkey import EmbeddedValkey
 
 OWNER, APPLICATION = "trunkline_owner", "trunkline_app"
 MakeTenant = Callable[..., Awaitable[TenantId]]
+
+# no test fails by how long it took: the machine is shared
+hypothesis.settings.register_profile(
+    "house", parent=hypothesis.settings(), deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("house")
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from runtime import clock, metrics, sentry
 from runtime.database import Database, passing_condition
 from runtime.ids import TenantId
+from tenants.snapshot import Snapshot
 from webhooks.calls import instant
 from webhooks.envelope import Webhook, decoded, reread
 from webhooks.tables import call_activity
@@ -58,7 +59,7 @@ class Seen:
     def join(self, other: "Seen") -> None:
         """Take in what else was seen, in any order."""
         self.first_at, self.last_at = min(self.first_at, other.first_at), max(self.last_at, other.last_at)
-        self.assistant_id = self.assistant_id or other.assistant_id
+        self.assistant_id = max(self.assistant_id or "", other.assistant_id or "") or None
 
 
 def comes_often(webhook: Webhook) -> bool:
@@ -79,13 +80,15 @@ class Activity:
         self._database = database
         self._pause = pause
         self._seen: dict[TenantId, dict[tuple[str, str], Seen]] = {}
+        self._tags: dict[TenantId, sentry.TenantTags] = {}
         self._size = 0
         self._task: asyncio.Task[None] | None = None
 
-    def note(self, tenant: TenantId, webhook: Webhook) -> None:
+    def note(self, tenant: Snapshot, webhook: Webhook) -> None:
         """A message was seen, at its own time; where it tells none that can be true, now."""
         at = instant(decoded(webhook.message.timestamp)) or clock.now()
-        self._add(tenant, (webhook.call_id or "", webhook.type), Seen(at, at, webhook.assistant_id))
+        self._tags[tenant.id] = tenant.tags
+        self._add(tenant.id, (webhook.call_id or "", webhook.type), Seen(at, at, webhook.assistant_id))
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._flush_while_seeing(), context=Context())
 
@@ -117,7 +120,7 @@ class Activity:
         taken, self._seen, self._size = self._seen, {}, 0
         try:
             for tenant, of_tenant in taken.items():
-                with sentry.isolated(sentry.TenantTags(str(tenant)), "note activity"):
+                with sentry.isolated(self._tags[tenant], "note activity"):
                     await self._write(tenant, of_tenant)
         finally:  # also when it is cut short: written twice is written once
             for tenant, of_tenant in taken.items():

@@ -27,6 +27,7 @@ SAFE: Mapping[str, dict[str, Any]] = {
     TRANSFER: {"error": NO_TRANSFER},
 }
 LONGEST_ERROR = 500
+NAMES: Mapping[str, type] = {"assistantId": str, "assistantName": str, "assistant": dict}  # how a destination says which assistant
 SPOKEN = re.compile(r"\S")
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 
@@ -114,8 +115,11 @@ def towards(
     value: dict[str, Any], tenant: Snapshot, kinds: tuple[str, ...], names: tuple[str, ...], beside: str, of: type
 ) -> dict[str, Any] | None:
     """A destination with what else Vapi takes in it, and the one field beside it."""
-    found = value.get("destination")
-    if not isinstance(found, dict) or found.get("type") not in kinds or not leads(found, names):
+    given = value.get("destination")
+    if not isinstance(given, dict) or given.get("type") not in kinds:
+        return None
+    found = {name: each for name, each in given.items() if each or name not in NAMES}  # null beside another name says nothing
+    if not well_named(found) or not leads(found, names):
         return None
     if "assistantId" in found and found["assistantId"] not in tenant.assistants:
         return None  # tenants may share an account at Vapi: another's assistant is none of this tenant's
@@ -133,8 +137,12 @@ def leads(destination: dict[str, Any], names: tuple[str, ...]) -> bool:
         case "sip":
             return matches(SIP_URI, destination.get("sipUri"))
         case _:
-            given = [destination[name] for name in names if destination.get(name)]
-            return len(given) == 1 and isinstance(given[0], str | dict)
+            return sum(name in destination for name in names) == 1
+
+
+def well_named(destination: dict[str, Any]) -> bool:
+    """Whether an assistant is named by texts, or is an object."""
+    return all(isinstance(destination[name], of) for name, of in NAMES.items() if name in destination)
 
 
 def matches(pattern: "re.Pattern[str]", value: object) -> bool:

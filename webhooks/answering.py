@@ -135,7 +135,7 @@ def own_fields(webhook: Webhook) -> dict[str, Raw]:
     Raises:
         Invalid: the body cannot be read.
     """
-    fields = reread(keys.FIELDS, reread(keys.FIELDS, webhook.body)["message"])
+    fields = reread(keys.FIELDS, webhook.body).message
     return {name: fields[name] for name in sorted(fields.keys() - keys.COMMON_FIELDS)}
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 CONFLICT = "This tool call was made before with other arguments, so nothing was done. Make a new call."
 NOT_NOW = "This could not be done just now. Try again in a moment."
+DONE = "Done."
 UNCERTAIN = "It is not certain whether this was done. Check before trying again."
 FUNCTION_CALL = "function-call"
 SUSPENDED = "This service is paused for this business, so nothing was done."
@@ -38,15 +39,15 @@ ENCODER = msgspec.json.Encoder()
 
 
 def entry(tool_call_id: str | None, name: str, *, result: str | None = None, error: str | None = None) -> str:
-    """One result as JSON. Line breaks are folded: Vapi ignores an answer that holds one."""
+    """One result as JSON. Line breaks are folded: Vapi ignores an answer that holds one, and takes an empty one for none."""
     if result is not None:
-        return ENCODER.encode(Entry(tool_call_id or "", name, result=one_line(result))).decode()
-    return ENCODER.encode(Entry(tool_call_id or "", name, error=one_line(error or NOT_NOW))).decode()
+        return ENCODER.encode(Entry(tool_call_id or "", name, result=one_line(result) or DONE)).decode()
+    return ENCODER.encode(Entry(tool_call_id or "", name, error=one_line(error or "") or NOT_NOW)).decode()
 
 
 def function_result(said: str | None) -> str:
     """The answer to a function-call message, the tool call of old: one text, whatever became of it."""
-    return msgspec.json.encode({"result": one_line(said or NOT_NOW)}).decode()
+    return msgspec.json.encode({"result": one_line(said or "") or NOT_NOW}).decode()
 
 
 def one_line(text: str) -> str:

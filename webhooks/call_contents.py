@@ -4,6 +4,7 @@ Numbers, transcripts and summaries are sealed; they stand in no log, no list, an
 """
 
 import base64
+import re
 import zlib
 from dataclasses import dataclass, field
 
@@ -19,6 +20,7 @@ CUSTOMER, TRANSCRIPT, SUMMARY = "calls.customer", "call_contents.transcript", "c
 LONGEST_NUMBER, LONGEST_TEXT = 64, 2_000_000  # characters: hours of talk
 SHOWN_DIGITS, FEWEST_DIGITS = 4, 8  # of a shorter number the last four would be most of it
 LEVEL = 6
+MASKED_NUMBER = re.compile(r"\*{3}[0-9]{0,4}")
 
 Part = Raw | UnsetType
 
@@ -98,7 +100,9 @@ def words(own: Part, holder: Part, name: str) -> str | None:
 
 
 def masked(number: str) -> str:
-    """The last four digits of a number, behind three stars; nothing but the stars of a short one."""
+    """The last four digits of a number, behind three stars; nothing but the stars of a short one. What is masked stays so."""
+    if MASKED_NUMBER.fullmatch(number):
+        return number
     digits = [character for character in number if character in "0123456789"]
     return "***" + ("".join(digits[-SHOWN_DIGITS:]) if len(digits) >= FEWEST_DIGITS else "")
 

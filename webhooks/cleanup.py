@@ -1,8 +1,8 @@
 """Clean-up: what a tenant's retention no longer covers leaves, in steps so small that ingest waits for none of them.
 
-Keys leave in batches of a few milliseconds with as long a pause after each; kept bodies leave by whole days; what was said in calls, and
-what a tenant's privacy setting no longer keeps and is to be forgotten, by calls. How long a tenant keeps its
-keys is read by the SQL function itself, with the boundary, on the database's clock (migrations/sql/0002/60_forget.sql).
+Keys leave in batches of a few milliseconds with as long a pause after each; kept bodies leave by whole days; what was said in calls, what a
+tenant's privacy setting no longer keeps and is to be forgotten, and the numbers that tool calls left on forgotten calls, by calls. How long
+a tenant keeps its keys is read by the SQL function itself, with the boundary, on the database's clock (migrations/sql/0002/60_forget.sql).
 """
 
 import asyncio
@@ -25,10 +25,12 @@ TENANTS_AT_ONCE = 200
 CALLS_AT_ONCE = 500
 BEGINNING = UUID(int=0)
 TRIES, PAUSE_AFTER_TROUBLE = 5, 0.2
+ROW_IS_HELD = ("lock_timeout", "deadlock", "statement_timeout")
 
 FORGET = "SELECT walked, forgotten, last_id, last_place FROM app.forget_keys_v1($1, $2, $3, $4, $5)"
 FORGETTABLE = "SELECT tenant FROM app.forgettable_v1($1) AS tenant"
-FORGET_CONTENTS = "SELECT tenant, forgotten FROM app.forget_contents_v1($1, $2, $3)"
+FORGET_CONTENTS = "SELECT tenant, forgotten, to_walk FROM app.forget_contents_v1($1, $2, $3)"
+FORGET_KEPT = "SELECT walked, forgotten, last_call FROM app.forget_kept_v1($1, $2, $3, $4)"
 TENANTS = text("SELECT id FROM control.tenants ORDER BY id")
 
 Progress = Callable[[TenantId, int], None]  # a tenant, and how many of its keys left just now
@@ -79,7 +81,7 @@ async def clean_up(
         try:
             await forget_keys(database, tenant, done, deadline, progress)
         except Exception as error:
-            if passing_condition(error) not in ("lock_timeout", "deadlock", "statement_timeout"):
+            if passing_condition(error) not in ROW_IS_HELD:
                 raise
             done.finished = False  # somebody holds a row of this tenant for long: the others do not wait for it
     await forget_contents(database, done, deadline)
@@ -87,24 +89,57 @@ async def clean_up(
 
 
 async def forget_contents(database: Database, done: CleanUp, deadline: float) -> None:
-    """What was said in calls and is kept no longer, of every tenant; idle tenants cost one probe of an index each."""
-    tenants = await all_tenants(database)
+    """What was said in calls and is kept no longer, of every tenant; then what else is to be forgotten, of those that have any.
+
+    Idle tenants cost two probes of an index each.
+    """
+    tenants, to_walk = await all_tenants(database), set[UUID]()
     for start in range(0, len(tenants), TENANTS_AT_ONCE):
         some = tenants[start : start + TENANTS_AT_ONCE]
         while some:
-            if clock.monotonic() >= deadline:
-                done.finished = False
+            if is_up(done, deadline):
                 return
             try:
                 found = await database.call_for_many(FORGET_CONTENTS, some, CALLS_AT_ONCE, done.dry_run)
             except Exception as error:
-                if passing_condition(error) not in ("lock_timeout", "deadlock", "statement_timeout"):
+                if passing_condition(error) not in ROW_IS_HELD:
                     raise
                 done.finished = False
                 break
             for row in found:
-                done.contents[TenantId(row["tenant"])] = done.contents.get(TenantId(row["tenant"]), 0) + row["forgotten"]
+                count_contents(done, row["tenant"], row["forgotten"])
+            to_walk.update(row["tenant"] for row in found if row["to_walk"])
             some = [] if done.dry_run else [row["tenant"] for row in found if row["forgotten"] >= CALLS_AT_ONCE]
+    for tenant in sorted(to_walk):
+        try:
+            await forget_kept(database, TenantId(tenant), done, deadline)
+        except Exception as error:
+            if passing_condition(error) not in ROW_IS_HELD:
+                raise
+            done.finished = False
+
+
+async def forget_kept(database: Database, tenant: TenantId, done: CleanUp, deadline: float) -> None:
+    """Walk over one tenant's calls once, a batch in a transaction, each beginning where the one before ended."""
+    after, walked = "", CALLS_AT_ONCE
+    while walked == CALLS_AT_ONCE:
+        if is_up(done, deadline):
+            return
+        row = (await database.call(tenant, FORGET_KEPT, tenant, after, CALLS_AT_ONCE, done.dry_run))[0]
+        count_contents(done, tenant, row["forgotten"])
+        after, walked = row["last_call"], row["walked"]
+
+
+def is_up(done: CleanUp, deadline: float) -> bool:
+    """Whether the time is; then it did not finish."""
+    done.finished = done.finished and clock.monotonic() < deadline
+    return clock.monotonic() >= deadline
+
+
+def count_contents(done: CleanUp, tenant: UUID, calls: int) -> None:
+    """So many more calls of a tenant."""
+    if calls:
+        done.contents[TenantId(tenant)] = done.contents.get(TenantId(tenant), 0) + calls
 
 
 async def days_made(database: Database) -> int:

@@ -1,7 +1,8 @@
 """Reading a Vapi server message: only the fields that are needed, tolerant in what it takes.
 
 A body carries the whole prompt and history of a call (50 kB for one small tool call), so everything that is not read stays
-undecoded (`msgspec.Raw`). Shapes: docs.vapi.ai, server events; what real deliveries hold differs, hence the tolerance.
+undecoded (`msgspec.Raw`). Shapes: docs.vapi.ai, server events; what real deliveries hold differs, hence the tolerance: a field
+of another form than expected is as good as absent, and takes nothing else with it.
 """
 
 from typing import Any, TypeVar
@@ -11,16 +12,19 @@ from msgspec import UNSET, Raw, UnsetType
 from typing_extensions import TypeIs
 
 from runtime.refusals import Invalid
+from webhooks.mending import mended
 
 LONGEST_ID = 256
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # what msgspec raises for bytes that are no JSON
+NULL = memoryview(b"null")
+SPELLINGS = {"tool_calls": "tool-calls"}  # as third parties write it
 Shape = TypeVar("Shape")
 
 
 class Message(msgspec.Struct):
     """The message with its parts still undecoded."""
 
-    type: str | None = None
+    type: Raw | UnsetType = UNSET
     timestamp: Raw | UnsetType = UNSET
     call: Raw | UnsetType = UNSET
     customer: Raw | UnsetType = UNSET
@@ -41,15 +45,15 @@ class Envelope(msgspec.Struct):
 class CallReference(msgspec.Struct):
     """What is read of `message.call`, a snapshot from before the call: its ids and its other party, never its state."""
 
-    id: str | None = None
-    assistant_id: str | None = msgspec.field(default=None, name="assistantId")
+    id: Raw | UnsetType = UNSET
+    assistant_id: Raw | UnsetType = msgspec.field(default=UNSET, name="assistantId")
     customer: Raw | UnsetType = UNSET
 
 
 class Reference(msgspec.Struct):
     """What is read of `message.chat` and `message.session`."""
 
-    id: str | None = None
+    id: Raw | UnsetType = UNSET
 
 
 class Customer(msgspec.Struct):
@@ -58,6 +62,7 @@ class Customer(msgspec.Struct):
     number: str | None = None
 
 
+ANYTHING = msgspec.json.Decoder()
 ENVELOPE = msgspec.json.Decoder(Envelope)
 CALL = msgspec.json.Decoder(CallReference)
 REFERENCE = msgspec.json.Decoder(Reference)
@@ -65,7 +70,7 @@ CUSTOMER = msgspec.json.Decoder(Customer)
 
 
 class Webhook(msgspec.Struct, frozen=True):
-    """A decoded envelope; ids are opaque text."""
+    """A decoded envelope; ids are opaque text, `body` is what was read (mended where it had to be)."""
 
     type: str
     call_id: str | None
@@ -81,20 +86,36 @@ def read(body: bytes) -> Webhook:
     Raises:
         Invalid: not JSON, or not an envelope.
     """
-    message = reread(ENVELOPE, body).message
-    call = reread(CALL, message.call) if present(message.call) else CallReference()
-    kind = message.type or implied_type(message)
+    body, message = opened(body)
+    call = (part(CALL, message.call) if present(message.call) else None) or CallReference()
+    said = decoded(message.type)
+    kind = SPELLINGS.get(said, said) if isinstance(said, str) and said else implied_type(message)
     if kind is None:
         raise Invalid('The body is not a Vapi message: "message.type" is missing.')
     caller = number_in(message.customer) or number_in(call.customer)
     return Webhook(
         identifier("type", kind) or "",
-        identifier("call.id", call.id),
-        identifier("call.assistantId", call.assistant_id),
+        identifier("call.id", text_in(call.id)),
+        identifier("call.assistantId", text_in(call.assistant_id)),
         caller,
         message,
         body,
     )
+
+
+def opened(body: bytes) -> tuple[bytes, Message]:
+    """The body's message, and the body: mended where it is JSON only for readers that are less strict.
+
+    Raises:
+        Invalid: not JSON, or not an envelope.
+    """
+    try:
+        return body, reread(ENVELOPE, body).message
+    except Invalid:
+        better = mended(body)
+        if better is None:
+            raise
+        return better, reread(ENVELOPE, better).message
 
 
 def reread(decoder: "msgspec.json.Decoder[Shape]", body: bytes | Raw) -> Shape:
@@ -113,15 +134,32 @@ def reread(decoder: "msgspec.json.Decoder[Shape]", body: bytes | Raw) -> Shape:
         raise Invalid("The body is nested too deeply.") from error
 
 
+def part(decoder: "msgspec.json.Decoder[Shape]", raw: bytes | Raw) -> Shape | None:
+    """A part in the shape that is asked for; None: it has another, or cannot be read."""
+    try:
+        return decoder.decode(raw)
+    except UNREADABLE:
+        return None
+
+
 def present(raw: Raw | UnsetType) -> TypeIs[Raw]:
     """Whether a field is there and not null."""
-    return not isinstance(raw, UnsetType) and bytes(raw) != b"null"
+    return not isinstance(raw, UnsetType) and memoryview(raw) != NULL
 
 
 def implied_type(message: Message) -> str | None:
     """The specification does not require `type` of tool calls."""
-    lists = (message.tool_call_list, message.tool_calls, message.tool_with_tool_call_list)
-    return "tool-calls" if any(present(part) for part in lists) else None
+    if any(present(raw) for raw in (message.tool_call_list, message.tool_calls, message.tool_with_tool_call_list)):
+        return "tool-calls"
+    return "function-call" if present(message.function_call) else None
+
+
+def text_in(raw: Raw | UnsetType) -> str | None:
+    """Text that is not empty, or a whole number as text, as some write their ids; anything else is none."""
+    value = decoded(raw)
+    if isinstance(value, str):
+        return value or None
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def identifier(name: str, value: str | None) -> str | None:
@@ -137,22 +175,14 @@ def identifier(name: str, value: str | None) -> str | None:
 
 def number_in(raw: Raw | UnsetType) -> str | None:
     """The number of a customer object; anything else is nobody."""
-    if isinstance(raw, UnsetType):
-        return None
-    try:
-        return CUSTOMER.decode(raw).number or None
-    except UNREADABLE:
-        return None
+    customer = None if isinstance(raw, UnsetType) else part(CUSTOMER, raw)
+    return (customer and customer.number) or None
 
 
 def id_in(raw: Raw | UnsetType) -> str | None:
     """The id of a chat or session; anything else has none."""
-    if isinstance(raw, UnsetType):
-        return None
-    try:
-        return REFERENCE.decode(raw).id or None
-    except UNREADABLE:
-        return None
+    reference = None if isinstance(raw, UnsetType) else part(REFERENCE, raw)
+    return text_in(reference.id) if reference else None
 
 
 def decoded(raw: Raw | UnsetType) -> Any:
@@ -160,6 +190,6 @@ def decoded(raw: Raw | UnsetType) -> Any:
     if isinstance(raw, UnsetType):
         return None
     try:
-        return msgspec.json.decode(raw)
+        return ANYTHING.decode(raw)
     except UNREADABLE:
         return None

@@ -85,7 +85,7 @@ class Ingest:
             return Answer(NOTHING)
         keeps = tenant.capture == KEEP_ALL or not is_known(webhook.type)
         if keeps and answer.key is not None and mode_of(tenant) != OFF:  # off leaves no record that a body could belong to
-            await self._keep_body(tenant, answer, body)
+            await self._keep_body(tenant, answer, webhook.body)
         return answer
 
     async def _keep_body(self, tenant: Snapshot, answer: Answer, body: bytes) -> None:
@@ -168,7 +168,7 @@ class Ingest:
     async def _only_informs(self, tenant: Snapshot, webhook: Webhook) -> Answer:
         """What comes many times in a call is noted on it, anything else is recorded once."""
         if comes_often(webhook):
-            self._activity.note(tenant.id, webhook)
+            self._activity.note(tenant, webhook)
             return Answer(NOTHING)
         if webhook.type == CONTROL:
             warn_of_control(webhook)

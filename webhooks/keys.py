@@ -28,7 +28,10 @@ COMMON_FIELDS = {
     "assistantOverrides",
     "presignedUrlsExpiresAt",
 }
-QUERY = re.compile(rb'\?[^"\\\s#?]*=[^"\\\s#?]*')
+# the query of a signed address; both ends are bounded and so is the number of them, lest a body of question marks hold everybody up
+QUERY = re.compile(rb'\?[^"\\\s#?]{0,4096}?(?:Signature|sig)=[^"\\\s#?]{0,4096}+')
+MOST_SIGNED = 200  # addresses of one body that are looked at; what is behind them counts as it stands
+MOST_COLONS, MOST_FIELDS = 50_000, 256  # a body made of field names is known by all of its bytes: no message has thirty
 # by who signs an address: what every signature of theirs has, and all the parameters that are signed anew with each delivery
 SIGNERS = (
     ((b"X-Amz-Signature=",), re.compile(rb"(?<=[?&])(?:X-Amz-[A-Za-z-]+|x-id)=[^&]*&?")),
@@ -38,7 +41,15 @@ SIGNERS = (
     ((b"Signature=", b"Expires=", b"AWSAccessKeyId="), re.compile(rb"(?<=[?&])(?:Signature|Expires|AWSAccessKeyId)=[^&]*&?")),
     ((b"sig=", b"sv=", b"se="), re.compile(rb"(?<=[?&])(?:sig|se|st|sp|sv|sr|spr|ske|skt|sks|skv|skoid|sktid)=[^&]*&?")),
 )
-FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class Fields(msgspec.Struct):
+    """A body by the fields of its message, each undecoded."""
+
+    message: dict[str, msgspec.Raw]
+
+
+FIELDS = msgspec.json.Decoder(Fields)
 
 
 def digest(*parts: str | bytes | None) -> bytes:
@@ -58,7 +69,8 @@ def canonical(value: Any) -> bytes:
 
 def stable(raw: bytes) -> bytes:
     """JSON without the signatures of the addresses in it: what is signed anew for each delivery makes no difference."""
-    return QUERY.sub(unsigned, raw) if b"://" in raw and b"=" in raw else raw
+    signed = b"://" in raw and (b"Signature=" in raw or b"sig=" in raw)
+    return QUERY.sub(unsigned, raw, count=MOST_SIGNED) if signed else raw
 
 
 def unsigned(query: "re.Match[bytes]") -> bytes:
@@ -124,7 +136,11 @@ def own_fields(body: bytes) -> bytes:
     Raises:
         Invalid: the body cannot be read.
     """
-    fields = reread(FIELDS, reread(FIELDS, body)["message"])
+    if body.count(b":") > MOST_COLONS:
+        return digest(stable(body))
+    fields = reread(FIELDS, body).message
+    if len(fields) > MOST_FIELDS:
+        return digest(stable(body))
     return digest(*(part for name in sorted(fields.keys() - COMMON_FIELDS) for part in (name, stable(bytes(fields[name])))))
 
 

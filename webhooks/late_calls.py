@@ -22,7 +22,7 @@ from tenants.vapi_accounts import VapiKeys
 from webhooks.call_contents import content_of_answer
 from webhooks.call_records import ANSWER, Told, told_by
 from webhooks.calls import answer_facts
-from webhooks.envelope import CALL, identifier, number_in, reread
+from webhooks.envelope import CALL, identifier, number_in, reread, text_in
 from webhooks.late_reports import START, UNANSWERED, Rules, Seen, Unreported, Verdict, note_calls, record, take, verdict
 from webhooks.vapi_client import VapiClient
 
@@ -169,8 +169,8 @@ class LateCalls:
             Invalid: it cannot be read.
         """
         answer, facts = reread(CALL, body), answer_facts(body)
-        assistant = identifier("assistantId", answer.assistant_id)
-        if answer.id != one.call_id:
+        assistant = identifier("assistantId", text_in(answer.assistant_id))
+        if text_in(answer.id) != one.call_id:
             return Look("nonsense")
         if not key.own and not await self._ours_alone(one.tenant, assistant):
             return Look("foreign")

@@ -1,8 +1,9 @@
 """Secrets out of a body before it is kept: a pure function from decoded JSON to decoded JSON of the same structure.
 
-What goes: values under names that name a secret, every header's value, and what looks like a secret inside any text, JSON in a string
-included (a model's arguments come so). An id that opens nothing (a call, an assistant) stays; a Twilio account's goes with its token.
-Text that people said stays: a body is the tenant's own, and what tenants keep of conversations is their retention, not this module's.
+What goes: values under names that name a secret, every header's value (SIP's too, also where they surface again as an assistant's
+variables), and what looks like a secret inside any text, JSON in a string included (a model's arguments come so). An id that opens
+nothing (a call, an assistant) stays; a Twilio account's goes with its token.
+Text that people said stays here: what tenants keep of conversations is their privacy setting's (webhooks/private_in_bodies.py).
 """
 
 import re
@@ -22,7 +23,10 @@ SECRET_NAME = re.compile(
     r"secret|token|passw(?:or)?d|passphrase|apikey|accesskey|privatekey|signingkey|authorization|credential|cookie|bearer|accountsid|signature"
 )
 COUNTED = re.compile(r"tokens?(?:used|count|limit|cost)?$")  # promptTokens, maxTokens: numbers under these names count
-HEADERS = re.compile(r"headers?$")
+HEADERS = re.compile(r"headers?$|^variablevalues$")
+SIP = re.compile(r"\A(?:[A-Z]{3,12} sips?:\S{1,500} SIP/2\.0|SIP/2\.0 \d{3}[^\r\n]{0,200})\r?\n")
+END_OF_HEAD = re.compile(r"\r?\n\r?\n")
+SIP_NAME = re.compile(r"(?m)^([A-Za-z][\w.-]{0,60}+)[ \t]{0,3}+:")
 NAMING, VALUES = ("name", "key", "header", "field"), ("value", "val", "content")
 LETTERS = re.compile(r"[^a-z0-9]")
 NAMES = (  # as they stand in texts
@@ -32,12 +36,13 @@ NAMES = (  # as they stand in texts
 # each is tried at few places and walks on without going back: a text of millions of letters takes time in proportion to its length
 LOOKS_SECRET = re.compile(
     r"""
-    (?=[abeghprstvwx:-])(?:  # most letters end here, quickly
+    (?=[abeghiprstvwx:-])(?:  # most letters end here, quickly
       (?P<scheme>\bBearer\s{1,3}|\bBasic\s{1,3}(?=[\w+/=]{12}))[\w.~+/=:-]{6,}
     | \b(?:sk|rk|pk|whsec|whs|trk|ghp|gho|ghu|ghs|ghr|glpat|github_pat|xox[a-z]|hf|pat|vapi|SG)[_.-][\w.~+/=-]{8,}
     | \b(?:AKIA|ASIA)[0-9A-Z]{12,} | \bAIza[\w-]{20,} | \b(?:SK|AC)[0-9a-f]{32}\b
     | \beyJ[\w-]{4,}\.[\w-]+(?:\.[\w-]*)?
     | -----BEGIN\ [A-Z ]{0,40}PRIVATE\ KEY-----[^-]*(?:-----END\ [A-Z ]{0,40}PRIVATE\ KEY-----)?
+    | \binline:[\w+/=|:-]{16,}  # the key of an encrypted stream (RFC 4568)
     | (?P<user>://)[^\s/@:"']{0,256}+:[^\s/@"']{1,256}+(?=@)
     )""",
     re.VERBOSE | re.IGNORECASE,
@@ -136,9 +141,18 @@ def redacted_text(text: str, depth: int, inner: int) -> str:
             pass
         else:
             return redacted_json_text(text, document, depth, inner)
+    if SIP.match(text):
+        return sip_message(text)
     found = LOOKS_SECRET.sub(gone, text)
     lowered = found.lower()
     return NAMED_SECRET.sub(rf"\1{GONE}", found) if any(word in lowered for word in NAMED_WORDS) else found
+
+
+def sip_message(text: str) -> str:
+    """A SIP message (RFC 3261, section 7) by its method or version and the names of its headers; its body may hold keys and is left out."""
+    head = END_OF_HEAD.split(text, maxsplit=1)[0]
+    first, _, rest = head.partition("\n")
+    return "\r\n".join([f"{first.split(' ')[0]} {GONE}", *(f"{name}: {GONE}" for name in SIP_NAME.findall(rest))])
 
 
 def redacted_json_text(text: str, document: Any, depth: int, inner: int) -> str:

@@ -1,12 +1,13 @@
 """The tools that tell time: the tenant's local time, what a phrase means, when it is open."""
 
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from messaging.acceptance import BadText
 from runtime import clock
 from tenants import hours
 from tenants.hours import Hours
+from tenants.opening_hours import DAY_MINUTES, minutes
 from tenants.snapshot import Snapshot
 from webhooks.answers import spoken_time
 from webhooks.dates import spoken
@@ -69,18 +70,41 @@ def told(known: Hours, tenant: Snapshot, found: Resolved) -> str:
 
 
 def until(known: Hours, tenant: Snapshot, moment: datetime) -> str:
-    """When the span that holds the moment ends."""
-    day = moment.astimezone(tenant.zone).date()
-    around = [*hours.spans(known, tenant.zone, day - timedelta(days=1)), *hours.spans(known, tenant.zone, day)]
-    ends = max(closes for opens, closes in around if opens <= moment < closes).astimezone(tenant.zone)
-    return f" until {spoken.clock(ends)}" + ("" if ends.date() == day else f" on {ends:%A}")
+    """When it closes after a moment at which it is open."""
+    ends = hours.open_until(known, tenant.zone, moment)
+    if ends is None:
+        return ", around the clock"
+    days = (ends.date() - moment.astimezone(tenant.zone).date()).days
+    on = "" if days == 0 else f" on {ends:%A}" if days < len(hours.DAYS) else f" on {spoken.day(ends)}"
+    return f" until {spoken.clock(ends)}{on}"
 
 
 def day_told(known: Hours, day: date) -> str:
     """The hours of a day in its own wall time."""
-    spans = sorted(known.of(day), key=lambda span: span.opens)
-    told = [f"{spoken.clock(hours.wall_time(each.opens))} to {spoken.clock(hours.wall_time(each.closes))}" for each in spans]
-    return " and ".join(told) if told else "closed all day"
+    told = [span_told(*each) for each in on_the_wall(known, day)]
+    if not known.of(day):
+        return f"{told[0]}, then closed" if told else "closed all day"
+    return " and ".join(told)
+
+
+def span_told(begin: int, end: int) -> str:
+    """A span of a day, in minutes after its midnight; one that began earlier by its end."""
+    opens, closes = (spoken.clock(time(each // 60 % 24, each % 60)) for each in (begin, end))
+    if begin <= 0 and end >= DAY_MINUTES:
+        return "open all day"
+    return f"until {closes} from the day before" if begin < 0 else f"{opens} to {closes}"
+
+
+def on_the_wall(known: Hours, day: date) -> list[tuple[int, int]]:
+    """A day's spans in minutes after its midnight, with what reaches into it from the day before; those that touch are one."""
+    joined: list[tuple[int, int]] = []
+    before = ((begin - DAY_MINUTES, end - DAY_MINUTES) for begin, end in map(minutes, known.of(day - timedelta(days=1))))
+    for begin, end in sorted([*(each for each in before if each[1] > 0), *map(minutes, known.of(day))]):
+        if joined and begin <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
+        else:
+            joined.append((begin, end))
+    return joined
 
 
 def next_told(known: Hours, tenant: Snapshot, moment: datetime) -> str:

@@ -1,17 +1,32 @@
-"""The tool calls of a webhook. They are sent up to three times over: one list is read, never two, and never the history."""
+"""The tool calls of a webhook, in whichever of their shapes: one list is read, never two, and never the history.
+
+The shapes that real deliveries, the vendor's documents and third parties show:
+
+    A, F  {id, function: {name, arguments: {…}}}             C, D  {id, name, arguments | parameters: {…}}
+    B     {id, function: {name, arguments: "{…}"}}           E     {name | function: {name}, toolCall: {id, …as A to D}}
+    G     functionCall: {name, parameters}, of a type its own
+    H     as A, of an assistant's hook: a constant id, and for arguments their JSON schema with a value in each property
+
+Each field is read by itself: a call whose arguments cannot be read is answered so, and its neighbours are done.
+"""
 
 from typing import Any
 
 import msgspec
-from msgspec import Raw, UnsetType
+from msgspec import UNSET, Raw, UnsetType
 
 from runtime.refusals import Invalid
 from webhooks.answers import CONFLICT
-from webhooks.envelope import UNREADABLE, Message, decoded, present
+from webhooks.envelope import LONGEST_ID, Message, decoded, part, present, text_in
 from webhooks.keys import CONSTANT_IDS
+from webhooks.mending import mended
 
-MOST_CALLS = 64
+MOST_CALLS, MOST_ANSWERED = 64, 1_000
+LONGEST_ARGUMENTS, MOST_ARGUMENTS = 100_000, 300_000  # bytes of one call, more than a model says in one turn, and of all together
 TOO_MANY = "These are too many tool calls at once, so this one was not done. Make it again by itself."
+TOO_LONG = "The arguments of this call are too long, so nothing was done."
+NO_TOOL = "There is no tool of such a long name."
+SCHEMA_WORDS = {"type", "properties", "required", "additionalProperties", "description", "title", "$schema"}
 
 
 class ToolCall(msgspec.Struct, frozen=True):
@@ -23,18 +38,38 @@ class ToolCall(msgspec.Struct, frozen=True):
     fault: str | None = None
 
 
+class Found(msgspec.Struct):
+    """A call whose arguments are still undecoded."""
+
+    id: str | None
+    name: str
+    given: Raw | UnsetType
+
+
+class Item(msgspec.Struct, rename="camel"):
+    """An entry of a list, and what stands in it under `function`, `tool` or `toolCall`: all with fields of these names, still undecoded."""
+
+    id: Raw | UnsetType = UNSET
+    name: Raw | UnsetType = UNSET
+    function: Raw | UnsetType = UNSET
+    arguments: Raw | UnsetType = UNSET
+    parameters: Raw | UnsetType = UNSET
+    tool: Raw | UnsetType = UNSET
+    tool_call: Raw | UnsetType = UNSET
+
+
+LIST = msgspec.json.Decoder(list[Raw])
+ITEM = msgspec.json.Decoder(Item)
+NOTHING = Item()
+
+
 def tool_calls(message: Message) -> list[ToolCall]:
-    """The calls in their order, each id once; shapes A to F of real and documented deliveries.
+    """The calls in their order, each id once.
 
     Raises:
-        Invalid: the list is none, or cannot be read: then nobody knows whom to answer.
+        Invalid: there is a list and none that can be read, or one without end: then nobody knows whom to answer.
     """
-    if present(message.tool_call_list):
-        found = [plain(item) for item in items("toolCallList", message.tool_call_list)]
-    elif present(message.tool_calls):
-        found = [plain(item) for item in items("toolCalls", message.tool_calls)]
-    else:
-        found = [with_definition(item) for item in items("toolWithToolCallList", message.tool_with_tool_call_list)]
+    found = read_all([found_in(item) for item in items(message)])
     once: dict[object, ToolCall] = {}
     for place, call in enumerate(found):
         known = once.setdefault(place if call.id is None or call.id in CONSTANT_IDS else call.id, call)
@@ -50,65 +85,116 @@ def function_calls(message: Message) -> list[ToolCall]:
     Raises:
         Invalid: there is none that can be read: then nobody knows what was asked.
     """
-    found = decoded(message.function_call)
-    if not isinstance(found, dict):
+    found = inner(message.function_call)
+    if found is None:
         raise Invalid('The body is not a Vapi message: "message.functionCall" is not an object that can be read.')
-    return [plain(found)]
+    return read_all([plain(found)])
 
 
-def items(name: str, raw: Raw | UnsetType) -> list[dict[str, Any]]:
-    """The objects of a list; anything else in it is no call.
+def items(message: Message) -> list[Item]:
+    """The calls of the first list that is one, undecoded; anything else in it is no call.
 
     Raises:
-        Invalid: it is there and no list that can be read.
+        Invalid: none of those that are there can be read, or it has more than may be answered.
     """
-    listed = decoded(raw)
-    if present(raw) and not isinstance(listed, list):
-        raise Invalid(f'The body is not a Vapi message: "message.{name}" is not a list that can be read.')
-    return [item for item in listed or [] if isinstance(item, dict)]
+    unread = None
+    for name, raw in (
+        ("toolCallList", message.tool_call_list),
+        ("toolCalls", message.tool_calls),
+        ("toolWithToolCallList", message.tool_with_tool_call_list),
+    ):
+        if not present(raw):
+            continue
+        listed = part(LIST, raw)
+        if listed is None:
+            unread = unread or name
+            continue
+        if len(listed) > MOST_ANSWERED:
+            raise Invalid(f'The body is not a Vapi message: "message.{name}" holds over {MOST_ANSWERED:,} tool calls.')
+        objects = [item for item in (inner(each) for each in listed) if item is not None]
+        return [item for item in objects if is_call(item)] if raw is message.tool_with_tool_call_list else objects
+    if unread:
+        raise Invalid(f'The body is not a Vapi message: "message.{unread}" is not a list that can be read.')
+    return []
 
 
-def plain(item: dict[str, Any]) -> ToolCall:
-    """An item of toolCallList or toolCalls: name and arguments under `function`, or flat beside the id."""
-    function = item.get("function")
-    inner = function if isinstance(function, dict) else {}
-    return ToolCall(
-        text(item.get("id")),
-        text(inner.get("name")) or text(item.get("name")) or "",
-        arguments(
-            first(inner, "arguments", "parameters")
-            if "arguments" in inner or "parameters" in inner
-            else first(item, "arguments", "parameters")
-        ),
-    )
+def is_call(item: Item) -> bool:
+    """Whether a definition has a call with it: without one, its parameters are a schema and nobody called."""
+    return inner(item.tool_call) is not None or present(item.arguments) or present((inner(item.function) or NOTHING).arguments)
 
 
-def with_definition(item: dict[str, Any]) -> ToolCall:
-    """An item of toolWithToolCallList: the call stands under `toolCall`; the object beside it is the tool's definition."""
-    call = item.get("toolCall")
-    made = plain(call if isinstance(call, dict) else {})
-    definition = item.get("function")
-    named = made.name or text(item.get("name")) or (text(definition.get("name")) if isinstance(definition, dict) else None) or ""
-    return ToolCall(made.id, named, made.arguments)
+def found_in(item: Item) -> Found:
+    """The call of an item; with a definition beside it, it stands under `toolCall`."""
+    call = inner(item.tool_call)
+    if call is None:
+        return plain(item)
+    made = plain(call)
+    return made if made.name else Found(made.id, name_in(item, inner(item.function) or NOTHING), made.given)
 
 
-def first(of: dict[str, Any], *names: str) -> Any:
-    """The first of these fields that is there."""
-    return next((of[name] for name in names if name in of), None)
+def plain(item: Item) -> Found:
+    """A call with its name and arguments under `function`, under `tool`, or flat beside the id."""
+    function = inner(item.function) or NOTHING
+    places = (function.arguments, item.arguments, item.parameters, function.parameters)  # the last may be a schema beside arguments
+    return Found(text_in(item.id), name_in(item, function), next((raw for raw in places if present(raw)), UNSET))
 
 
-def text(value: object) -> str | None:
-    """A non-empty text."""
-    return value if isinstance(value, str) and value else None
+def name_in(item: Item, function: Item) -> str:
+    """The name of the tool that an item and its function speak of; empty where there is none."""
+    name = text_in(function.name) or text_in(item.name)
+    if name is None and present(item.tool):
+        tool = inner(item.tool) or NOTHING
+        name = text_in(tool.name) or text_in((inner(tool.function) or NOTHING).name)
+    return name or ""
+
+
+def read_all(found: list[Found]) -> list[ToolCall]:
+    """The calls with their arguments, as far as these are of a size that can be meant."""
+    room, calls = MOST_ARGUMENTS, []
+    for each in found:
+        size = 0 if isinstance(each.given, UnsetType) else memoryview(each.given).nbytes
+        if size > min(LONGEST_ARGUMENTS, room):
+            calls.append(ToolCall(each.id, each.name, None, TOO_LONG))
+        else:
+            room -= size
+            read = arguments_in(each.given)
+            given = hook_values(read) if each.id in CONSTANT_IDS else read
+            calls.append(ToolCall(each.id, each.name, given, NO_TOOL if len(each.name) > LONGEST_ID else None))
+    return calls
+
+
+def inner(raw: Raw | UnsetType) -> Item | None:
+    """An object by its fields; None: there is none."""
+    return part(ITEM, raw) if present(raw) else None
+
+
+def arguments_in(raw: Raw | UnsetType) -> dict[str, Any] | None:
+    """Arguments that stand in a body; nothing at all means no arguments, and what cannot be read is None."""
+    if not present(raw):
+        return {}
+    value = decoded(raw)
+    return None if value is None else arguments(value)
 
 
 def arguments(value: object) -> dict[str, Any] | None:
-    """Arguments as an object, also out of a JSON string; nothing at all means no arguments."""
+    """Arguments as an object, also out of a JSON string; null means no arguments."""
     if isinstance(value, str):
-        try:
-            value = msgspec.json.decode(value)
-        except UNREADABLE:
-            return None
-    if value is None:
-        return {}
-    return value if isinstance(value, dict) else None
+        value = {} if value == "null" else inside(value)
+        return value if isinstance(value, dict) else None
+    return {} if value is None else value if isinstance(value, dict) else None
+
+
+def inside(text: str) -> Any:
+    """The value of a JSON text; None: it is no JSON."""
+    body = text.encode()
+    found = decoded(Raw(body))
+    better = mended(body) if found is None else None
+    return decoded(Raw(better)) if better is not None else found
+
+
+def hook_values(given: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The arguments of a hook's call: the `value` of each property, where a schema of them stands in their place."""
+    properties = given.get("properties") if given is not None else None
+    if given is None or not isinstance(properties, dict) or not given.keys() <= SCHEMA_WORDS:
+        return given
+    return {name: of["value"] for name, of in properties.items() if isinstance(of, dict) and "value" in of}

@@ -37,6 +37,15 @@ class SetupFailed(Exception):
         return self.refusal
 
 
+class SetupBroke(Exception):
+    """Something went wrong that is no word of Vapi's: `error`, which is told as it is once all is taken back. `left`: as of SetupFailed."""
+
+    def __init__(self, error: Exception, *, left: bool) -> None:
+        super().__init__(type(error).__name__)
+        self.error = error
+        self.left = left
+
+
 def refusal_of(asked: Asked, secrets: Iterable[str] = ()) -> Refusal:
     """What to answer when Vapi did not do what it was asked; none of the secrets is in it."""
     if asked.word == "later":
@@ -68,7 +77,7 @@ def reasons(body: bytes, secrets: Iterable[str]) -> str:
     """Vapi's own words, short and on one line; withheld where they repeat a secret."""
     try:
         message = msgspec.json.decode(body, type=dict[str, object]).get("message")
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         message = None
     words = message if isinstance(message, list) else [message]
     text = "; ".join(" ".join(word.split()) for word in words if isinstance(word, str))[:LONGEST_REASON]

@@ -16,7 +16,7 @@ from runtime.refusals import BadGateway, GatewayTimeout, Refusal
 from webhooks import vapi_before
 from webhooks.vapi_before import Before
 from webhooks.vapi_client import Asked, VapiClient
-from webhooks.vapi_problems import SetupFailed, refusal_of
+from webhooks.vapi_problems import SetupBroke, SetupFailed, refusal_of
 from webhooks.vapi_tools import ToolPlan, ids_after, plan_tools
 from webhooks.vapi_wish import Json, Wish, contains, meets, patch_for, tool_ids_of
 
@@ -66,11 +66,11 @@ class VapiSetup:
         """Make it so and see that it is; `remember` is told what stood there, before it is changed.
 
         Raises:
-            SetupFailed: Vapi did not do it, and what was changed is as it was, or not. Whatever `remember` raises.
+            SetupFailed: Vapi did not do it, and what was changed is as it was, or not. SetupBroke: the same, of whatever else went wrong.
         """
-        (original, plan), _ = await asyncio.gather(self._look(target, wish), asyncio.sleep(0 if settled else self.settle))
-        steps = Steps(original)
+        steps = Steps()
         try:
+            (steps.original, plan), _ = await asyncio.gather(self._look(target, wish), asyncio.sleep(0 if settled else self.settle))
             async with asyncio.timeout(DO_SECONDS):
                 return await self._do(target, wish, plan, steps, before, remember)
         except SetupFailed as failed:
@@ -78,9 +78,8 @@ class VapiSetup:
         except TimeoutError:
             late = GatewayTimeout("Vapi answers too slowly. Send the request again later.")
             raise SetupFailed(late, left=not await self._undo(target, steps)) from None
-        except Exception:
-            await self._undo(target, steps)
-            raise
+        except Exception as error:
+            raise SetupBroke(error, left=not await self._undo(target, steps)) from error
 
     async def read(self, target: Target) -> Json:
         """The assistant as Vapi shows it.
@@ -113,7 +112,7 @@ class VapiSetup:
             SetupFailed: Vapi did not do it.
         """
         assistant = await self.read(target)
-        if url_of(assistant) != url:
+        if url_of(assistant) not in (url, *before.ours):
             return False
         patch = vapi_before.patch_back(assistant, before)
         self._answered(await self._patch(target, patch), target)
@@ -140,7 +139,8 @@ class VapiSetup:
         if not patch:
             return Configured((), version_of(steps.original), draft=False)
         old = tool_ids_of(steps.original)
-        await remember(vapi_before.with_tools(before or vapi_before.before_of(steps.original), old, old if ids is None else ids))
+        stood = vapi_before.with_url(before or vapi_before.before_of(steps.original), wish.url)
+        await remember(vapi_before.with_tools(stood, old, old if ids is None else ids))
         steps.sent = patch
         asked = await self._patch(target, patch)
         if asked.word != "found" and not asked.doubtful:

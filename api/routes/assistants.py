@@ -159,6 +159,8 @@ class AssistantRoutes(Controller):
     ) -> Response[None]:
         """Forget it and its secrets."""
         wiring = wiring_of(state)
+        if restore_vapi != await configuring.restores_vapi(request):
+            raise Invalid("Send one restore_vapi.")
         if restore_vapi:
             key = await OwnKey.of(wiring, request, caller)
             if (kept := await key.answered()) is not None:

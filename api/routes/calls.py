@@ -147,7 +147,8 @@ class CallRoutes(Controller):
         "/{call_id:str}/content",
         summary="Forget what is personal about a call",
         description="Its customer, transcript, summary and kept bodies, and whom its tools reached. They do not come back, whoever tells "
-        "them again. Figures stay, and texts that were sent.",
+        "them again; the number of a tool call that is still to be done leaves within the hour after it. Figures stay, "
+        "and texts that were sent.",
     )
     async def forget(self, call_id: FromPath[str], caller: NamedDependency[Caller], state: State) -> None:
         """At once and for good."""

@@ -43,7 +43,8 @@ class PrivacyRoutes(Controller):
     @put(
         summary="Change what is kept of the people on the phone",
         description="For calls whose messages come from now on; what was kept stays, unless `forget_kept` asks the clean-up to forget what "
-        "this setting would not have kept. Transcripts and summaries leave in any case after the tenant's `bodies_days`.",
+        "this setting would not have kept: bodies kept before leave whole. A tool call's own number stays with its key, and leaves by "
+        "`forget_kept` with `none`. Transcripts and summaries leave in any case after the tenant's `bodies_days`.",
     )
     async def change(self, data: JSONBody[PrivacyChange], caller: NamedDependency[Caller], state: State) -> PrivacySetting:
         """Every process follows within two seconds."""

@@ -15,7 +15,10 @@ from tenants import retention
 
 
 class Retention(Body):
-    """Keys live in hours (72 to 8784), bodies in days (7, 30 or 90); bodies are kept of failures and unknown types, or of all webhooks."""
+    """Keys live in hours (72 to 8784), bodies in days (7, 30 or 90) and no longer than keys (168, 720 or 2160 hours at least).
+
+    Bodies are kept of failures and unknown types, or of all webhooks.
+    """
 
     keys_hours: Annotated[int, msgspec.Meta(examples=[720])]
     bodies_days: Annotated[int, msgspec.Meta(examples=[30])]

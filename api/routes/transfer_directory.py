@@ -1,6 +1,5 @@
 """Where callers may be put through to."""
 
-from datetime import date, time
 from typing import Annotated, Any
 
 import msgspec
@@ -15,7 +14,7 @@ from api.pages import NOT_OURS, Cursor, Limit, Page, page, position
 from api.routes.shapes import END, Body, moment
 from api.wiring import wiring_of
 from runtime.refusals import Invalid
-from tenants import hours, transfer_directory
+from tenants import transfer_directory
 from tenants.destinations import Destination, StoredDestination
 from tenants.hours import Hours
 from tenants.transfer_directory import Entry
@@ -25,7 +24,7 @@ Description = Annotated[str, Meta(max_length=1_000, pattern=r"^[^\x00]*" + END, 
 
 
 class TransferEntryBody(Body):
-    """An entry; what is left out becomes the default again. Without `hours` the tenant's own opening hours hold."""
+    """An entry; what is left out becomes the default again. Without `hours`, or with empty ones, the tenant's own opening hours hold."""
 
     destination: Annotated[Destination, Meta(examples=[{"type": "number", "number": "+12135550123"}])]
     description: Description = ""
@@ -61,8 +60,6 @@ class TransferDirectoryRoutes(Controller):
     ) -> TransferEntry:
         """Create or replace the entry."""
         wiring, tenant = wiring_of(state), caller.tenant.id
-        if data.hours is not None:
-            check_hours(data.hours)
         wanted = Entry(name, data.destination, data.description, data.message, data.hours, data.closed_message, data.is_default)
         async with wiring.database.tenant_scope(tenant) as connection:
             row = await transfer_directory.put(connection, tenant, wanted, caller.actor)
@@ -95,38 +92,6 @@ class TransferDirectoryRoutes(Controller):
         async with wiring.database.tenant_scope(caller.tenant.id) as connection:
             await transfer_directory.remove(connection, caller.tenant.id, name, caller.actor)
         wiring.tenants.forget(caller.tenant.slug)
-
-
-def check_hours(wanted: Hours) -> None:
-    """Refuse hours that nobody can keep.
-
-    Raises:
-        Invalid: an unknown day, a date that is none, or a time that is none.
-    """
-    for part, spans_by_day, is_day in (("week", wanted.week, hours.DAYS.__contains__), ("days", wanted.days, is_date)):
-        for day, spans in spans_by_day.items():
-            if not is_day(day):
-                raise Invalid.at(f"/hours/{part}", f"{day[:20]} is no day; days are {', '.join(hours.DAYS)}, dates like 2026-12-24.")
-            for place, span in enumerate(spans):
-                for name in ("opens", "closes"):
-                    if not is_time(getattr(span, name), last="24:00" if name == "closes" else "23:59"):
-                        raise Invalid.at(f"/hours/{part}/{day}/{place}/{name}", "A time is written like 09:30.")
-
-
-def is_date(text: str) -> bool:
-    """Whether it is a date like 2026-12-24."""
-    try:
-        return date.fromisoformat(text).isoformat() == text
-    except ValueError:
-        return False
-
-
-def is_time(text: str, last: str) -> bool:
-    """Whether it is a time like 09:30, up to the last one."""
-    try:
-        return text == last or time.fromisoformat(text).isoformat(timespec="minutes") == text
-    except ValueError:
-        return False
 
 
 def shown(row: dict[str, Any]) -> TransferEntry:

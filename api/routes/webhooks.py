@@ -15,6 +15,7 @@ from api.pages import Cursor, Limit, Page, id_position, page
 from api.routes.shapes import Body, moment
 from api.wiring import wiring_of
 from webhooks import records
+from webhooks.kinds import warning_of
 
 
 class Webhook(Body):
@@ -97,4 +98,4 @@ class WebhookRoutes(Controller):
 
 def shown_webhook(row: dict[str, Any]) -> Webhook:
     """A webhook as the contract has it."""
-    return Webhook(**{**row, "received_at": moment(row["received_at"])})
+    return Webhook(**{**row, "received_at": moment(row["received_at"]), "warning": warning_of(row["type"])})

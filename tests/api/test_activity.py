@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 
 from api.wiring import Wiring
 from runtime import clock
-from runtime.ids import TenantId, uuid7
+from runtime.ids import TenantId
 from runtime.settings import Settings
 from tests.api.effects import Effects
 from tests.api.outages import Relay
 from tests.api.people import Person, Tenant, new_tenant
 from tests.api.processes import running
+from tests.webhooks.snapshots import snapshot
 from trunkline.dev.databases import DatabaseUrls
 from webhooks import activity
 from webhooks.activity import OFTEN, Activity, activity_of
@@ -119,7 +120,7 @@ async def test_many_messages_of_a_call_are_one_write_a_second(tenant: Tenant, wi
     book = Activity(wiring.database, pause=0.2)
     body = encoded(message())
     for _ in range(1_000):
-        book.note(TenantId(UUID(tenant.id)), read(body))
+        book.note(snapshot(id=TenantId(UUID(tenant.id))), read(body))
     await book.close()
     assert writes == ["model-output"]
 
@@ -157,10 +158,11 @@ async def test_a_process_that_ends_writes_what_it_gathered(settings: Settings, t
 
 async def test_memory_is_bounded_while_nothing_is_written(wiring: Wiring, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(activity, "MOST", 3)
-    book, tenant = Activity(wiring.database, pause=60), TenantId(uuid7())
+    book, noted = Activity(wiring.database, pause=60), snapshot()
+    tenant = noted.id
     for number in range(9):
-        book.note(tenant, read(encoded(message(call_id=f"call-{number}"))))
-    book.note(tenant, read(encoded(message(call_id="call-0", at=BASE + 5))))
+        book.note(noted, read(encoded(message(call_id=f"call-{number}"))))
+    book.note(noted, read(encoded(message(call_id="call-0", at=BASE + 5))))
     await book.close()
     async with wiring.database.tenant_scope(tenant) as connection:
         kept = {f"call-{number}": await activity_of(connection, tenant, f"call-{number}") for number in range(9)}
@@ -175,11 +177,12 @@ TIMES = st.lists(st.tuples(st.sampled_from(EACH), st.sampled_from(["a", "b"]), s
 @given(told=TIMES, data=st.data())
 async def test_order_repetition_and_the_process_make_no_difference(told: Any, data: st.DataObject, wiring: Wiring) -> None:
     """The same messages, shuffled and repeated, over two processes with writes in between, leave the same rows."""
-    tenant = TenantId(uuid7())
+    noted = snapshot()
+    tenant = noted.id
     books = [Activity(wiring.database, pause=60) for _ in range(2)]
     for kind, call, second in data.draw(st.permutations(told + data.draw(st.lists(st.sampled_from(told), max_size=4)))):
         book = data.draw(st.sampled_from(books))
-        book.note(tenant, read(encoded(message(kind, BASE + second * 1_000, call))))
+        book.note(noted, read(encoded(message(kind, BASE + second * 1_000, call))))
         if data.draw(st.booleans()):
             await book.close()
     await asyncio.gather(*(book.close() for book in books))

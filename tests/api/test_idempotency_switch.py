@@ -80,7 +80,7 @@ async def test_a_call_is_billed_once_whatever_the_switch_says(admin: Person, ten
 async def test_off_works_while_the_store_of_keys_is_the_trouble(admin: Person, tenant: Tenant, effects: Effects) -> None:
     """That is what it is for."""
     await turn(admin, "off", tenant)
-    captured = await tenant.ask("PUT", "/v1/retention", {"keys_hours": 72, "bodies_days": 7, "capture": "all"})
+    captured = await tenant.ask("PUT", "/v1/retention", {"keys_hours": 168, "bodies_days": 7, "capture": "all"})
     assert captured.status_code == 200, captured.text
     await asyncio.sleep(FOLLOWED_SECONDS)
     broken = effects.owner.transaction()

@@ -12,6 +12,7 @@ import pytest
 
 from runtime import clock
 from runtime.settings import Settings
+from tenants.carried import LARGEST
 from tests.api.asking import NUMBER, calling, has, told
 from tests.api.effects import Effects
 from tests.api.outages import Relay
@@ -196,3 +197,13 @@ async def test_a_name_that_is_no_number_is_refused_and_not_looked_for(tenant: Te
     assert (await tenant.ask("PUT", "/v1/inbound-routes/+123", {"error": "a"})).json()["errors"][0]["pointer"] == "/phone_number"
     assert (await tenant.get("/v1/inbound-routes/+123")).status_code == 404
     assert (await tenant.get("/v1/inbound-routes?cursor=KzEyMw")).status_code == 400
+
+
+async def test_the_routes_are_never_larger_than_every_snapshot_can_carry(tenant: Tenant) -> None:
+    body = {"squad_id": "squad-1", "variables": {"desk": "d" * 4_000}}
+    answers = [await tenant.ask("PUT", f"/v1/inbound-routes/number-{each}", body) for each in range(LARGEST // 4_000 + 1)]
+    fit = sum(answer.status_code == 200 for answer in answers)
+    assert LARGEST // 4_100 < fit < len(answers)
+    assert "131,072 bytes together" in answers[-1].json()["errors"][0]["detail"]
+    await tenant.ask("DELETE", "/v1/inbound-routes/number-0")
+    await routed(tenant, squad_id="squad-1", variables={"desk": "d" * 4_000})

@@ -1,6 +1,7 @@
 """Every kept delivery gets the status, the answers and the metering that its index expects."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from tests.api.effects import Effects
 from tests.api.people import Tenant
+from webhooks.bodies import unpack
 
 PAYLOADS = Path(__file__).parents[1] / "webhooks" / "payloads"
 INDEX = {entry["file"]: entry for entry in json.loads((PAYLOADS / "index.json").read_text("utf-8"))}
@@ -126,3 +128,26 @@ async def test_the_arguments_are_read_whatever_shape_they_have(entry: dict[str, 
     await tenant.webhook(body_of(entry["file"]))
     rows = await effects.rows(tenant, "processed_webhooks")
     assert [json.loads(row["arguments"]) for row in rows] == [call["arguments"] for call in entry["expect"]["toolCalls"]]
+
+
+async def test_kept_whole_and_logged_they_hold_no_secret_either(
+    tenant: Tenant, effects: Effects, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    await tenant.ask("PUT", "/v1/retention", {"keys_hours": 720, "bodies_days": 7, "capture": "all"})
+    for entry in BODIES:
+        await tenant.webhook(body_of(entry["file"]))
+    kept = [
+        unpack(row["body"]).decode() for row in await effects.owner.fetch("SELECT body FROM webhook_bodies WHERE tenant_id = $1", tenant.id)
+    ]
+    assert len(kept) >= sum(entry["type"] != "assistant-request" for entry in BODIES)
+    call = json.loads(body_of(FULL))["message"]["call"]
+    headers = [value for value in call["phoneCallProviderDetails"]["sip"]["headers"].values() if len(value) > 20]
+    private = {text for entry in BODIES for text in entry["expect"].get("redact", [])} | set(headers)
+    private |= {value for value in call["assistantOverrides"]["variableValues"].values() if len(value) > 20}
+    private -= {call["phoneCallProviderDetails"].get("sbcCallId")}  # an id that opens nothing stays, also where it comes in a header
+    captured = capfd.readouterr()
+    everywhere = "".join([*kept, captured.out, captured.err, caplog.text])
+    assert [text for text in private if text in everywhere] == []
+    system = json.loads(body_of(FULL))["message"]["assistant"]["model"]["messages"][0]["content"]
+    assert system[:60] not in captured.out + captured.err + caplog.text

@@ -14,7 +14,6 @@ from runtime.settings import Settings
 from tests.api.effects import Effects
 from tests.api.people import CALLER, Tenant, tool_item, tool_message
 from tests.api.processes import running
-from webhooks.bodies import body_of, keep
 from webhooks.cleanup import clean_up
 
 Owner = asyncpg.Connection
@@ -89,6 +88,25 @@ async def test_as_much_is_kept_as_the_setting_says(
     assert (await other.get("/v1/calls/call-1")).status_code == 404
 
 
+@pytest.mark.parametrize(("change", "kept"), KEPT.values(), ids=KEPT)
+async def test_a_kept_body_holds_no_more_than_the_setting_says(
+    change: dict[str, Any], kept: tuple[str | None, str | None, str | None], tenant: Tenant
+) -> None:
+    await setting(tenant, **change)
+    await tenant.ask("PUT", "/v1/retention", {"keys_hours": 720, "bodies_days": 7, "capture": "all"})
+    spoken = [{"role": "user", "message": WORDS}]
+    inner = {"artifact": {"transcript": WORDS, "messages": spoken}, "analysis": {"summary": GIST}, "customer": {"number": CALLER}}
+    await tenant.webhook(report(messages=spoken, **inner))
+    webhook = (await tenant.get("/v1/webhooks")).json()["items"][0]["id"]
+    body = await tenant.get(f"/v1/webhooks/{webhook}/body")
+    assert body.status_code == 200
+    message = body.json()["message"]
+    assert (message["cost"], message["call"]["id"]) == (0.5, "call-1")
+    assert (message["customer"].get("number"), message.get("transcript"), message.get("summary")) == kept
+    assert [text for text, is_kept in zip((CALLER, WORDS[:-1], GIST), (kept[0] == CALLER, kept[1], kept[2]), strict=True)
+            if (text in body.text) != bool(is_kept)] == []  # fmt: skip
+
+
 async def test_texts_are_found_where_vapi_puts_them(tenant: Tenant) -> None:
     await setting(tenant, **ALL)
     inner = {"artifact": {"transcript": WORDS}, "analysis": {"summary": GIST}, "transcript": None, "summary": ""}
@@ -152,6 +170,23 @@ async def test_what_was_kept_is_forgotten_by_wish(
     assert await owner.fetchval("SELECT forget_from FROM control.tenants WHERE id = $1", mine) is None
 
 
+async def test_bodies_and_numbers_that_tool_calls_left_are_forgotten_by_wish(
+    tenant: Tenant, other: Tenant, wiring: Wiring, effects: Effects
+) -> None:
+    bodies = "SELECT count(*) FROM webhook_bodies WHERE tenant_id = $1"
+    for each in (tenant, other):
+        await setting(each, **ALL)
+        await each.ask("PUT", "/v1/retention", {"keys_hours": 720, "bodies_days": 7, "capture": "all"})
+        await each.webhook(tool_message([tool_item("send_sms", {"body": "Hi"})]))
+        await each.webhook(report())
+    await setting(tenant, customer="none", forget_kept=True)
+    await effects.owner.execute("UPDATE control.tenants SET forget_from = app.now() WHERE id = $1", uuid.UUID(tenant.id))
+    await clean_up(wiring.database)
+    left = [await effects.owner.fetchval(bodies, uuid.UUID(each.id)) for each in (tenant, other)]
+    numbers = [{row["caller"] for row in await effects.rows(each, "processed_webhooks")} for each in (tenant, other)]
+    assert (left, numbers) == ([0, 2], [{None}, {None, CALLER}])
+
+
 async def test_more_calls_than_a_batch_are_forgotten_in_one_run(tenant: Tenant, wiring: Wiring, owner: Owner) -> None:
     await owner.execute(
         "INSERT INTO calls (tenant_id, call_id, state, state_rank, customer_masked)"
@@ -186,22 +221,31 @@ async def test_words_leave_after_the_days_of_bodies_and_the_record_stays(
 async def test_one_call_is_forgotten_for_good(tenant: Tenant, other: Tenant, wiring: Wiring, effects: Effects) -> None:
     for each in (tenant, other):
         await setting(each, **ALL)
+        await each.ask("PUT", "/v1/retention", {"keys_hours": 720, "bodies_days": 7, "capture": "all"})
         await each.webhook(tool_message([tool_item("send_sms", {"body": "Hi"})]))
         await each.webhook(report())
     ours = TenantId(uuid.UUID(tenant.id))
-    webhook = uuid.UUID((await tenant.get("/v1/webhooks?type=end-of-call-report")).json()["items"][0]["id"])
-    await keep(wiring.database, ours, webhook, 30, b'{"message": {"transcript": "Ada"}}')
+    bodies = "SELECT count(*) FROM webhook_bodies WHERE tenant_id = $1"
+    assert await effects.owner.fetchval(bodies, ours) == 2
     assert (await other.ask("DELETE", "/v1/calls/unknown/content")).status_code == 404
     assert (await tenant.ask("DELETE", "/v1/calls/call-1/content")).status_code == 204
     await tenant.webhook(report(cost=0.75, timestamp=1_772_000_000_000))  # it says more, and its words are not kept
     shown = (await tenant.get("/v1/calls/call-1")).json()
     assert (shown["customer"], shown["transcript"], shown["summary"], shown["cost"]["amount"]) == (None, None, None, "0.75")
     assert shown["forgotten_at"] is not None
-    async with wiring.database.tenant_scope(ours) as connection:
-        assert await body_of(connection, ours, webhook) is None
+    await tenant.webhook(report())  # the same once more
+    await tenant.webhook({"message": {"type": "hang", "call": {"id": "call-1"}}})
+    assert await effects.owner.fetchval(bodies, ours) == 0
     assert {row["caller"] for row in await effects.rows(tenant, "processed_webhooks")} == {None}
-    assert len(shown["messages"]) == 1
-    assert await personal(other) == (CALLER, WORDS, GIST)
+    await tenant.webhook(tool_message([tool_item("send_sms", {"body": "Still here"}, "late")]))  # it has to know whom it reaches
+    assert {row["caller"] for row in await effects.rows(tenant, "processed_webhooks")} == {None, CALLER}
+    mine = (await clean_up(wiring.database, dry_run=True)).contents[ours], (await clean_up(wiring.database)).contents[ours]
+    assert (mine, ours in (await clean_up(wiring.database)).contents) == ((1, 1), False)
+    assert {row["caller"] for row in await effects.rows(tenant, "processed_webhooks")} == {None}
+    assert await effects.owner.fetchval(bodies, ours) == 0
+    assert (len(shown["messages"]), (await tenant.get("/v1/calls/call-1")).json()["customer"]) == (1, None)
+    assert (await personal(other), await effects.owner.fetchval(bodies, uuid.UUID(other.id))) == ((CALLER, WORDS, GIST), 2)
+    assert CALLER in {row["caller"] for row in await effects.rows(other, "processed_webhooks")}
     audited = "SELECT target FROM control.audit WHERE tenant_id = $1 AND action = 'call.content_forgotten'"
     assert [row["target"] for row in await effects.owner.fetch(audited, ours)] == ["call-1"]
 

@@ -19,7 +19,7 @@ BODY = b'{"message": {"type": "hang", "call": {"id": "c"}, "apiKey": "planted"}}
 
 async def test_a_tenant_changes_its_own_retention_and_no_other(tenant: Tenant, other: Tenant, wiring: Wiring) -> None:
     assert (await tenant.get("/v1/retention")).json() == DEFAULT
-    wanted = {"keys_hours": 72, "bodies_days": 90, "capture": "all"}
+    wanted = {"keys_hours": 2_160, "bodies_days": 90, "capture": "all"}
     put = await tenant.ask("PUT", "/v1/retention", wanted)
     assert (put.status_code, put.json()) == (200, wanted)
     assert (await tenant.get("/v1/retention")).json() == wanted
@@ -30,13 +30,13 @@ async def test_a_tenant_changes_its_own_retention_and_no_other(tenant: Tenant, o
 
 
 async def test_a_change_is_in_the_audit_trail(tenant: Tenant, owner: "asyncpg.Connection[asyncpg.Record]") -> None:
-    await tenant.ask("PUT", "/v1/retention", {**DEFAULT, "keys_hours": 100})
+    await tenant.ask("PUT", "/v1/retention", {**DEFAULT, "keys_hours": 721})
     row = await owner.fetchrow(
         "SELECT actor, detail FROM control.audit WHERE tenant_id = $1 AND action = 'retention.changed'", uuid.UUID(tenant.id)
     )
     assert row is not None
     assert row["actor"].startswith("key:")
-    assert '"keys_hours": 100' in row["detail"]
+    assert '"keys_hours": 721' in row["detail"]
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,8 @@ async def test_a_change_is_in_the_audit_trail(tenant: Tenant, owner: "asyncpg.Co
         ({"keys_hours": 8_785}, "/keys_hours", "at most 8784 hours"),
         ({"keys_hours": 10**12}, "/keys_hours", "at most 8784 hours"),
         ({"bodies_days": 8}, "/bodies_days", "7, 30 or 90"),
+        ({"bodies_days": 90}, "/bodies_days", "keys_hours of at least 2160"),
+        ({"keys_hours": 719}, "/bodies_days", "keys_hours of at least 720"),
         ({"capture": "none"}, "/capture", "failures or of all"),
         ({"more": 1}, "", ""),
     ],

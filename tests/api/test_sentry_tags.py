@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 import sentry_sdk
 
+import webhooks.activity
 import webhooks.tool_work
-from runtime.sentry import start_sentry
 from sandbox.sentry import SentrySandbox
 from tests.api.effects import Effects
 from tests.api.people import CALLER, Person, Tenant, tool_item, tool_message
+from tests.api.reporting import reporting
+from webhooks.activity import FLUSH_SECONDS
 from webhooks.answers import NOT_NOW
 
 BODY = "The word for the door is quetzalcoatl."
@@ -21,13 +23,8 @@ LETTERS = str.maketrans("0123456789", "ghijklmnop")  # an id with many digits ma
 
 @pytest.fixture
 async def sentry() -> AsyncIterator[SentrySandbox]:
-    """Reporting to a stand-in over HTTP, as `trunkline serve` starts it; ended for the tests that follow."""
-    async with SentrySandbox.running() as sandbox:
-        start_sentry(sandbox.dsn(), "api", "test", "0")
+    async with reporting() as sandbox:
         yield sandbox
-        await asyncio.to_thread(sentry_sdk.get_client().close, 2)
-        sentry_sdk.get_global_scope().set_client(None)
-        sentry_sdk.get_global_scope().clear()
 
 
 async def events(sentry: SentrySandbox) -> list[dict[str, Any]]:
@@ -69,6 +66,20 @@ async def test_a_fault_says_whose_it_is_and_nothing_else(sentry: SentrySandbox, 
     whole = json.dumps(list(sentry.items), default=str)
     for private in (tenant.secret, tenant.key, BODY, "quetzalcoatl", CALLER, CALLER[2:], "555-0123", "Bearer"):
         assert private not in whole, private
+
+
+async def test_a_fault_after_the_answer_says_whose_it_is_too(
+    sentry: SentrySandbox, tenant: Tenant, other: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_part: object) -> str:
+        raise ValueError("cannot write")
+
+    monkeypatch.setattr(webhooks.activity, "as_json", broken)
+    for each in (tenant, other):
+        await each.webhook({"message": {"type": "model-output", "call": {"id": call_of(each)}}})
+    await asyncio.sleep(FLUSH_SECONDS + 0.3)
+    tags = {(event["tags"]["tenant.id"], event["tags"]["tenant.slug"], event["tags"]["tenant.tier"]) for event in await events(sentry)}
+    assert tags >= {(each.id, each.slug, "short_code") for each in (tenant, other)}  # beside what a test before left
 
 
 @pytest.mark.usefixtures("faulty")

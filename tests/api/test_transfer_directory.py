@@ -1,14 +1,16 @@
 """The transfer directory: written by the tenant, asked by Vapi, closed when it is closed."""
 
 import json
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 
 from api.wiring import Wiring
 from runtime import clock
+from tenants.carried import LARGEST
 from tenants.hours import DAYS
 from tests.api.asking import asking, has, told
 from tests.api.effects import Effects
@@ -16,7 +18,13 @@ from tests.api.people import Person, Tenant, new_tenant
 
 TRANSFER = "transfer-destination-request"
 SALES, DESK = {"type": "number", "number": "+19075550101"}, {"type": "number", "number": "+19075550102"}
+NOON = {"opens": "12:00", "closes": "13:00"}
 NIGHT_AND_DAY = {"week": {day: [{"opens": "00:00", "closes": "24:00"}] for day in DAYS}}
+
+
+def days(count: int) -> dict[str, Any]:
+    """Days that are otherwise, about 50 bytes each."""
+    return {(date(2027, 1, 1) + timedelta(days=ahead)).isoformat(): [NOON] for ahead in range(count)}
 
 
 async def listed(tenant: Tenant, name: str = "sales", **body: Any) -> dict[str, Any]:
@@ -60,6 +68,31 @@ async def test_closed_it_says_when_it_opens(tenant: Tenant) -> None:
     assert said.endswith(f"We open again on {tomorrow:%A, %B} {tomorrow.day}, {tomorrow.year}, 9:30 AM.")
 
 
+async def test_empty_hours_are_the_tenants_own(tenant: Tenant) -> None:
+    for empty in ({}, {"week": {}, "days": {}}):
+        assert (await listed(tenant, hours=empty))["hours"] is None
+        assert (await tenant.get("/v1/transfer-directory/sales")).json()["hours"] is None
+    assert await told(tenant, asking(TRANSFER, destination="sales")) == {"destination": SALES}
+
+
+async def test_a_directory_is_never_larger_than_every_snapshot_can_carry(tenant: Tenant, other: Tenant, wiring: Wiring) -> None:
+    fit, refused = 0, None
+    while refused is None:
+        body = {"destination": SALES, "description": "d" * 1_000, "hours": {"days": days(80)}}
+        answer = await tenant.ask("PUT", f"/v1/transfer-directory/entry-{fit}", body)
+        refused, fit = (answer, fit) if answer.status_code == 400 else (None, fit + 1)
+        assert fit <= LARGEST // 4_000
+    assert fit > LARGEST // 5_000
+    assert "131,072 bytes together" in refused.json()["errors"][0]["detail"]
+    wiring.tenants.forget(tenant.slug)
+    snapshot = await wiring.tenants.by_slug(tenant.slug)
+    assert snapshot is not None
+    assert (len(snapshot.transfers), len(msgspec.json.encode(snapshot.transfers)) < LARGEST) == (fit, True)
+    await listed(other, hours={"days": days(80)})
+    await tenant.ask("DELETE", "/v1/transfer-directory/entry-0")
+    await listed(tenant, "another", hours={"days": days(80)})
+
+
 async def test_a_duplicate_is_told_the_same_and_recorded_once(tenant: Tenant, effects: Effects) -> None:
     await listed(tenant, hours=NIGHT_AND_DAY)
     first = await tenant.webhook(asking(TRANSFER, destination="sales"))
@@ -98,8 +131,12 @@ async def test_what_is_put_is_read_listed_and_audited(tenant: Tenant, other: Ten
     [
         ({"destination": {"type": "number"}}, "/destination/number"),
         ({"destination": {"type": "assistant", "number": "+19075550101"}}, "/destination/assistant_name"),
-        ({"hours": {"week": {"someday": []}}}, "/hours/week"),
-        ({"hours": {"days": {"2026-02-30": []}}}, "/hours/days"),
+        ({"hours": {"week": {"someday": []}}}, "/hours/week/someday"),
+        ({"hours": {"days": {"2026-02-30": []}}}, "/hours/days/2026-02-30"),
+        ({"hours": {"week": {"monday": [{"opens": "09:00", "closes": "09:00"}]}}}, "/hours/week/monday/0/closes"),
+        ({"hours": {"week": {"monday": [NOON, NOON]}}}, "/hours/week/monday/1"),
+        ({"hours": {"week": {"monday": [NOON] * 9}}}, "/hours/week/monday"),
+        ({"hours": {"days": days(82)}}, "/hours"),
         ({"hours": {"week": {"monday": [{"opens": "9", "closes": "10:00"}]}}}, "/hours/week/monday/0/opens"),
         ({"hours": {"week": {"monday": [{"opens": "24:00", "closes": "10:00"}]}}}, "/hours/week/monday/0/opens"),
         ({"hours": {"week": {"monday": [{"opens": "09:00", "closes": "25:00"}]}}}, "/hours/week/monday/0/closes"),

@@ -20,6 +20,7 @@ from tenants.privacy import Privacy
 from tenants.snapshot import Snapshot, TenantBook
 from tests.conftest import MakeTenant
 from webhooks import call_list
+from webhooks.activity import NOTE, Seen, as_json
 from webhooks.call_contents import Content
 from webhooks.call_records import ANSWER, FIELDS, REPORT, STATUS, Told, content_of, mark, put_together
 from webhooks.calls import RANKS, CallFacts
@@ -30,6 +31,7 @@ from webhooks.modes import Mode
 Owner = asyncpg.Connection
 KEEPS_ALL = Privacy("encrypted", transcripts=True, summaries=True)
 FIRST = datetime(2026, 3, 1, 17, tzinfo=UTC)
+NOTED = "1"  # what comes many times in a call tells its assistant only, as a tool call does
 moments = st.none() | st.integers(0, 3).map(lambda minutes: FIRST + timedelta(minutes=minutes))
 figures = st.none() | st.integers(0, 4).map(lambda number: Decimal(number) / 4)
 words = st.none() | st.sampled_from(["a", "b", "ü"])
@@ -52,7 +54,9 @@ def states(who: str) -> st.SearchStrategy[str]:
 
 @st.composite
 def tellings(draw: st.DrawFn) -> Telling:
-    who = draw(st.sampled_from([STATUS, ANSWER, REPORT]))
+    who = draw(st.sampled_from([NOTED, STATUS, ANSWER, REPORT]))
+    if who == NOTED:
+        return Telling(who, CallFacts("unknown"), Content(), draw(words), "enforce")
     told = who != STATUS
     facts = CallFacts(
         state=draw(states(who)),
@@ -80,6 +84,10 @@ class Office:
     tenant: Snapshot
 
     async def hear(self, call_id: str, one: Telling) -> None:
+        if one.who == NOTED:
+            seen = Seen(FIRST, FIRST, one.assistant)
+            await self.database.call(self.tenant.id, NOTE, self.tenant.id, as_json({(call_id, "model-output"): seen}))
+            return
         told = self.told(one)
         if one.who == ANSWER:
             await record(self.database, self.unreported(call_id), Verdict("told", told=told))
@@ -128,6 +136,8 @@ def expected(told: Sequence[Telling], keyring: Keyring) -> dict[str, Any]:
     """The rule, written down a second time: of every field what the message of the highest standing that tells it says."""
 
     def standing(one: Telling) -> tuple[str, int, str]:
+        if one.who == NOTED:
+            return one.who, 0, one.assistant or ""
         return one.who, one.facts.said_ms, mark(one.facts, one.content, one.assistant, keyring)
 
     def best(value: Any) -> Any:
@@ -139,7 +149,7 @@ def expected(told: Sequence[Telling], keyring: Keyring) -> dict[str, Any]:
     kinds = {one.who for one in told}
     return record | {
         "assistant_id": best(lambda one: one.assistant),
-        "state": max(told, key=lambda one: (one.facts.rank, standing(one))).facts.state,
+        "state": max((one for one in told if one.who != NOTED), key=lambda one: (one.facts.rank, standing(one))).facts.state,
         "reported_by": "report" if REPORT in kinds else "vapi" if ANSWER in kinds else None,
         "unreadable": [],
     }

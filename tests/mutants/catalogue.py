@@ -1,6 +1,6 @@
 """Every promise that `make mutants` breaks."""
 
-from tests.mutants import acting, api_keys, calls, claims, keeping, late, names, running
+from tests.mutants import acting, api_keys, calls, claims, keeping, late, names, reading, running
 
 MUTATIONS = (
     *claims.MUTATIONS,
@@ -11,4 +11,5 @@ MUTATIONS = (
     *late.MUTATIONS,
     *calls.MUTATIONS,
     *acting.MUTATIONS,
+    *reading.MUTATIONS,
 )

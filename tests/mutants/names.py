@@ -53,7 +53,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     mutation(
         "addresses that are signed anew make another request",
         KEYS,
-        'return QUERY.sub(unsigned, raw) if b"://" in raw and b"=" in raw else raw',
+        "return QUERY.sub(unsigned, raw, count=MOST_SIGNED) if signed else raw",
         "return raw",
         f"{TEST}::test_an_address_that_is_signed_anew_is_the_same_address",
     ),

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.refusals import Invalid
-from tenants.hours import DAYS, Hours, Span, next_opening, open_at, spans
+from tenants.hours import CLOSES_WITHIN, DAYS, Hours, Span, next_opening, open_at, open_until, spans
 from tenants.opening_hours import check, minutes
 
 ZONES = ["America/Los_Angeles", "America/New_York", "Australia/Sydney", "Asia/Kathmandu", "UTC"]
@@ -103,6 +103,18 @@ def test_the_next_opening_is_ahead_and_nothing_opens_before_it(known: Hours, zon
     first, last = moment.astimezone(zone).date(), found.date()
     openings = [opens for ahead in range((last - first).days + 1) for opens, _ in spans(known, zone, first + timedelta(days=ahead))]
     assert min(opens for opens in openings if opens > moment) == found.astimezone(UTC)
+
+
+@given(HOURS, st.sampled_from(ZONES).map(ZoneInfo), MOMENTS)
+def test_it_stays_open_until_it_closes(known: Hours, zone: ZoneInfo, moment: datetime) -> None:
+    if not open_at(known, zone, moment):
+        return
+    closes = open_until(known, zone, moment)
+    last = moment + timedelta(days=CLOSES_WITHIN - 2) if closes is None else closes
+    assert closes is None or not open_at(known, zone, closes)
+    day = moment.astimezone(zone).date()
+    edges = {each for ahead in range(-1, CLOSES_WITHIN) for span in spans(known, zone, day + timedelta(days=ahead)) for each in span}
+    assert all(open_at(known, zone, each) for each in edges if moment <= each < last)
 
 
 @given(HOURS, st.sampled_from(ZONES).map(ZoneInfo))

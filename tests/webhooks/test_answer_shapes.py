@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tenants.answerers import TYPES
 from tests.webhooks.snapshots import snapshot
-from webhooks.answer_shapes import ENDPOINTING, HANDOFF, KNOWLEDGE, PREDIAL, SAFE, TRANSFER, checked
+from webhooks.answer_shapes import ENDPOINTING, HANDOFF, KNOWLEDGE, NAMES, PREDIAL, SAFE, TRANSFER, checked
 
 OURS = snapshot()
 DOCUMENT = {"content": "We open at nine.", "similarity": 0.9}
@@ -53,6 +53,15 @@ BAD: list[tuple[str, Any]] = [
     (TRANSFER, {"destination": {"type": "sip", "sipUri": "http://example.com"}}),
     (TRANSFER, {"destination": {"type": "assistant", "assistant": {"model": {}}}}),
     (TRANSFER, {"destination": {"type": "pigeon"}}),
+    (HANDOFF, {"destination": {"type": "assistant", "assistantId": {"a": 1}}}),
+    (HANDOFF, {"destination": {"type": "assistant", "assistantId": ["assistant-1"]}}),
+    (HANDOFF, {"destination": {"type": "assistant", "assistantName": {"a": 1}}}),
+    (HANDOFF, {"destination": {"type": "assistant", "assistant": "assistant-1"}}),
+    (HANDOFF, {"destination": {"type": "assistant", "assistantId": None, "assistantName": ""}}),
+    (TRANSFER, {"destination": {"type": "assistant", "assistantName": {"a": 1}}}),
+    (TRANSFER, {"destination": {"type": "assistant", "assistantName": "Billing", "assistantId": {"a": 1}}}),
+    (TRANSFER, {"destination": {"type": "number", "number": "+19075550101", "assistantId": {"a": 1}}}),
+    (TRANSFER, {"destination": {"type": {"a": 1}, "assistantName": "Billing"}}),
     (TRANSFER, None),
 ]
 
@@ -64,6 +73,12 @@ def said(kind: str, value: Any) -> dict[str, Any] | None:
 @pytest.mark.parametrize(("kind", "value"), GOOD)
 def test_what_vapi_takes_is_passed_on_as_it_is(kind: str, value: dict[str, Any]) -> None:
     assert said(kind, {**value, "unheard": "of"}) == value
+
+
+def test_a_name_that_is_null_beside_a_good_one_says_nothing() -> None:
+    by_name = {"type": "assistant", "assistantName": "Billing"}
+    for kind in (HANDOFF, TRANSFER):
+        assert said(kind, {"destination": {**by_name, "assistantId": None, "assistant": None}}) == {"destination": by_name}
 
 
 @pytest.mark.parametrize(("kind", "value"), BAD)
@@ -96,6 +111,7 @@ JSON = st.recursive(
             st.sampled_from(["destination", "type", "documents", "message", "eligible", "timeoutSeconds", "error", "role", "content"]),
             inner,
         )
+        | st.fixed_dictionaries({"type": st.just("assistant")}, optional=dict.fromkeys(NAMES, inner)).map(lambda to: {"destination": to})
     ),
     max_leaves=10,
 )

@@ -19,7 +19,7 @@ def test_an_answer_is_one_line_of_text(said: str) -> None:
         assert (entry["toolCallId"], entry["name"]) == ("call_1", "book")
         assert set(entry) == {"toolCallId", "name", kind}
         assert len(entry[kind].splitlines()) <= 1
-        assert entry[kind].split() == said.split() or (kind == "error" and not said)
+        assert entry[kind].split() == said.split() or not said.strip()
 
 
 def test_the_raw_answer_holds_no_line_break() -> None:
@@ -77,3 +77,10 @@ def test_a_scheduled_text_names_its_day_in_the_tenants_zone() -> None:
     assert answers.queued(0, MOMENT, ZONE) == "Scheduled, leaves on Monday, November 23, 2026, 3:05 PM."
     assert answers.spoken_time(MOMENT.replace(hour=8), ZONE) == "Monday, November 23, 2026, 12:05 AM"
     assert answers.spoken_time(MOMENT.replace(hour=20), ZONE) == "Monday, November 23, 2026, 12:05 PM"
+
+
+@pytest.mark.parametrize("nothing", ["", " ", "\n\u2028\x1c"], ids=repr)
+def test_an_answer_is_never_empty(nothing: str) -> None:
+    assert json.loads(answers.entry("t", "f", result=nothing))["result"] == answers.DONE
+    assert json.loads(answers.entry("t", "f", error=nothing))["error"] == answers.NOT_NOW
+    assert json.loads(answers.function_result(nothing))["result"] == answers.NOT_NOW

@@ -2,7 +2,7 @@
 
 import json
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -128,3 +128,22 @@ def test_a_wall_time_that_exists_once_is_that_wall_time(moment: datetime, zone: 
         assert "clocks" not in found.said
     else:
         assert "clocks" in found.said
+
+
+WRITTEN = [
+    "{0:%B} {0.day}",
+    "{0:%b} {0.day}",
+    "{0:%B} the {0.day}",
+    "{0.day} {0:%B}",
+    "{0.month}/{0.day}",
+    "{0.month}/{0.day}/{0.year}",
+    "{0}",
+]
+
+
+@given(st.integers(1, 300), st.sampled_from(WRITTEN), st.sampled_from(["in the morning", "in the afternoon", "in the evening", "at night"]))
+def test_a_day_beside_a_part_of_the_day_is_not_taken_for_an_hour(days: int, written: str, part: str) -> None:
+    day = THURSDAY.date() + timedelta(days=days)
+    found = resolve(f"{written.format(day)} {part}", LOS_ANGELES, THURSDAY)
+    assert (found.day, found.at, found.part) == (day, None, part.rsplit(maxsplit=1)[-1])
+    assert resolve(f"{written.format(day)} 11 in the morning", LOS_ANGELES, THURSDAY).at == datetime.combine(day, time(11), LOS_ANGELES)

@@ -52,6 +52,62 @@ def test_a_timestamp_may_have_any_form(timestamp: object) -> None:
     assert read(body(type="hang", timestamp=timestamp)).type == "hang"
 
 
+@pytest.mark.parametrize("call", ["c", 5, True, [], ["id"], {"id": []}, {"id": True}, {"id": 1.5}, {"id": {}}], ids=json.dumps)
+def test_a_call_of_another_form_is_no_call_and_takes_nothing_else_with_it(call: object) -> None:
+    found = read(body(type="hang", call=call, customer={"number": "+12135550123"}))
+    assert (found.type, found.call_id, found.assistant_id, found.caller) == ("hang", None, None, "+12135550123")
+
+
+def test_an_id_of_digits_is_text() -> None:
+    found = read(body(type="hang", call={"id": 5, "assistantId": 2**60}))
+    assert (found.call_id, found.assistant_id) == ("5", str(2**60))
+
+
+@pytest.mark.parametrize(("written", "meant"), [("tool_calls", "tool-calls"), ("tool-calls", "tool-calls"), ("hang", "hang")])
+def test_a_type_is_what_was_meant_by_it(written: str, meant: str) -> None:
+    assert read(body(type=written)).type == meant
+
+
+@pytest.mark.parametrize("kind", [None, 5, 5.5, "", []], ids=repr)
+def test_without_a_type_that_is_one_the_fields_tell_it(kind: object) -> None:
+    assert read(body(type=kind, toolCalls=[])).type == "tool-calls"
+    assert read(body(type=kind, functionCall={})).type == "function-call"
+
+
+HALVES = {
+    b'"x":"\\ud83d\\ude00"': b'"x":"\\ud83d\\ude00"',
+    b'"x":"cut \\ud83d"': b'"x":"cut \\ufffd"',
+    b'"x":"\\ude00 rest"': b'"x":"\\ufffd rest"',
+    b'"x":"\\uD83D\\ud83d\\ude00\\uDE00"': b'"x":"\\ufffd\\ud83d\\ude00\\ufffd"',
+    b'"x":"letters \\\\ud83d, half \\\\\\ud83d"': b'"x":"letters \\\\ud83d, half \\\\\\ufffd"',
+}
+
+
+@pytest.mark.parametrize(("sent", "kept"), HALVES.items(), ids=lambda text: text.decode())
+def test_half_a_character_is_replaced_and_the_rest_stays(sent: bytes, kept: bytes) -> None:
+    """A text cut in the middle of an emoji is no reason to leave a caller without an answer."""
+    found = read(b'{"message":{"type":"hang",' + sent + b"}}")
+    assert found.body == b'{"message":{"type":"hang",' + kept + b"}}"
+    assert json.loads(found.body)["message"]["x"].encode()
+
+
+def test_a_byte_order_mark_is_no_part_of_the_body() -> None:
+    assert read(b"\xef\xbb\xbf" + body(type="hang")).body == body(type="hang")
+
+
+@given(st.lists(st.sampled_from(["\\", "\\\\", "u", "d83d", "D800", "dc00", "DE00", "0041", '\\"', "x"]), max_size=12).map("".join))
+def test_what_was_json_before_means_the_same_after_mending(inside: str) -> None:
+    raw = b'{"message":{"type":"hang","x":"' + inside.encode() + b'"}}'
+    try:
+        meant = json.loads(raw)
+    except ValueError:
+        return
+    with suppress(Invalid):  # a half behind what only looks like one
+        found = json.loads(read(raw).body)["message"]["x"]
+        halves = "".join("\ufffd" if "\ud800" <= each <= "\udfff" else each for each in meant["message"]["x"])
+        assert found == halves
+
+
 @pytest.mark.parametrize("field", ["toolCallList", "toolCalls", "toolWithToolCallList"])
 def test_a_list_of_tool_calls_implies_the_type(field: str) -> None:
     assert read(body(**{field: []})).type == "tool-calls"
@@ -66,18 +122,16 @@ REFUSED = {
     "null message": b'{"message":null}',
     "message of text": b'{"message":"hang"}',
     "no type": b'{"message":{}}',
-    "empty type": b'{"message":{"type":""}}',
     "type of number": b'{"message":{"type":5}}',
+    "type of a list": b'{"message":{"type":["hang"]}}',
+    "half a surrogate pair that is no escape": b'{"message":{"type":"hang","x":"\xed\xa0\x80',
+    "more halves than are mended": b'{"message":{"type":"hang","x":"' + b"\\ud800" * 10_001 + b'"}}',
+    "empty type": b'{"message":{"type":""}}',
     "type with a NUL": b'{"message":{"type":"a\\u0000"}}',
     "type too long": body(type="x" * 257),
-    "call of text": b'{"message":{"type":"hang","call":"c"}}',
-    "call id of number": b'{"message":{"type":"hang","call":{"id":5}}}',
     "call id with a NUL": b'{"message":{"type":"hang","call":{"id":"\\u0000"}}}',
     "call id too long": body(type="hang", call={"id": "x" * 257}),
-    "assistant id of list": b'{"message":{"type":"hang","call":{"assistantId":[]}}}',
     "invalid UTF-8": b'{"message":{"type":"\xff"}}',
-    "lone surrogate": b'{"message":{"type":"\\ud800"}}',
-    "lone surrogate in a field of no interest": b'{"message":{"type":"hang","x":"\\ud800"}}',
     "nested too deeply": b'{"message":{"type":"hang","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}}",
     "nested too deeply, cut off": b'{"message":{"type":"hang","x":' + b'{"a":' * 100_000,
     "trailing rubbish": b'{"message":{"type":"hang"}} x',

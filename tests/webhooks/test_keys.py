@@ -217,3 +217,36 @@ def test_the_number_under_which_one_thing_meets_itself_is_the_tenants_own() -> N
     numbers = {keys.lock_number(kind, tenant.id, key) for kind in ("text", "request") for tenant in (one, two) for key in ("a", "b")}
     assert len(numbers) == 8
     assert all(-(2**63) <= number < 2**63 for number in numbers)
+
+
+SIGNED = '"https://example.com/a?X-Amz-Signature={}&part=1"'
+
+
+def listed(signature: str, number: int) -> bytes:
+    return ("[" + ",".join(SIGNED.format(signature) for _ in range(number)) + "]").encode()
+
+
+def test_so_many_signed_addresses_are_looked_at_and_no_more() -> None:
+    """Else a body made of them would hold everybody up; its repetition is then recorded as another message."""
+    assert keys.stable(listed("one", keys.MOST_SIGNED)) == keys.stable(listed("two", keys.MOST_SIGNED))
+    assert keys.stable(listed("one", keys.MOST_SIGNED + 1)) != keys.stable(listed("two", keys.MOST_SIGNED + 1))
+
+
+def test_a_query_without_a_signature_stays_however_long() -> None:
+    for query in (b"?=" * 10_000, b"?" + b"a=" * 10_000, b"?" + b"sig" * 10_000, b"?signature=1"):
+        raw = b'"https://example.com/' + query + b'"'
+        assert keys.stable(raw) == raw
+
+
+@pytest.mark.parametrize("fields", [keys.MOST_FIELDS + 1, keys.MOST_COLONS + 1])
+def test_a_message_of_countless_fields_is_known_by_all_of_its_bytes(fields: int) -> None:
+    many = {f"field{number}": 1 for number in range(fields)}
+    assert keys.own_fields(hang(**many)) == keys.own_fields(hang(**many))
+    assert keys.own_fields(hang(**many, artifact=1)) != keys.own_fields(hang(**many, artifact=2))
+    assert keys.own_fields(hang(**many, x=1)) != keys.own_fields(hang(**many, x=2))
+
+
+def test_a_message_that_cannot_be_read_has_no_key() -> None:
+    for raw in (b"{", b'{"message":5}', b"[]"):
+        with pytest.raises(Invalid):
+            keys.own_fields(raw)

@@ -127,6 +127,38 @@ def test_structure_and_types_stay() -> None:
     assert message["pin"] == {"password": GONE}
 
 
+@pytest.mark.parametrize("end", ["\r\n", "\n"], ids=repr)
+def test_a_sip_message_leaves_the_names_of_its_headers(end: str) -> None:
+    """Any header may authenticate, its values surface again as variables, and an encrypted stream's key stands in the body."""
+    lines = [
+        "INVITE sip:book@192.0.2.11 SIP/2.0",
+        'Authorization: Digest username="Zq9a"',
+        ' response="Zq9b"',
+        "X-Guest : Zq9c",
+        "",
+        "a=Zq9d",
+    ]
+    call = {"sip": {"raw": end.join(lines)}, "assistantOverrides": {"variableValues": {"guest": "Zq9c"}}}
+    shown = redacted_document(call)
+    assert shown["sip"]["raw"] == f"INVITE {GONE}\r\nAuthorization: {GONE}\r\nX-Guest: {GONE}"
+    assert shown["assistantOverrides"] == {"variableValues": {"guest": GONE}}
+    answer = f"SIP/2.0 200 OK{end}Contact: Zq9"
+    assert redacted_document([answer, "INVITE me, please: SIP/2.0 is fine"]) == [
+        f"SIP/2.0 {GONE}\r\nContact: {GONE}",
+        "INVITE me, please: SIP/2.0 is fine",
+    ]
+
+
+def test_the_key_of_an_encrypted_stream_goes() -> None:
+    offer = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:Zq9YUx1c+Vd3BzZ3cwb2x3/ZG9v|2^20"
+    assert redacted_document(offer) == f"a=crypto:1 AES_CM_128_HMAC_SHA1_80 {GONE}^20"
+
+
+def test_a_body_of_countless_parts_leaves_its_length_alone() -> None:
+    body = b"[" + b"{}," * 300_000 + b"{}]"
+    assert json.loads(redacted(body)) == {"reason": "too many parts", "bytes": len(body)}
+
+
 def test_what_is_no_json_leaves_its_length_alone() -> None:
     assert json.loads(redacted(b"password=hunter2")) == {"reason": "not JSON", "bytes": 16}
     assert json.loads(redacted(b"\xff\xfe")) == {"reason": "not JSON", "bytes": 2}
@@ -165,6 +197,10 @@ def matryoshka(levels: int, size: int) -> str:
         json.dumps({"key" * 1_600_000: 1}),
         matryoshka(9, 3_000),
         json.dumps({"t": ["api_key " + " " * 240_000 + ":x"] * 20}),
+        json.dumps({"t": ["INVITE sip:a SIP/2.0\n" + "a:b\n" * 60_000] * 20}),
+        json.dumps({"t": ["INVITE sip:a SIP/2.0\n" + "a" * 240_000] * 20}),
+        json.dumps({"t": ["INVITE sip:" * 22_000] * 20}),
+        json.dumps({"t": ["inline:" * 35_000] * 20}),
         json.dumps({"t": "one text of millions " * 240_000}),
     ],
     ids=lambda body: body[:24],

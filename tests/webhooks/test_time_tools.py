@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenants.hours import Hours, Span
+from tenants.hours import DAYS, Hours, Span
 from tests.webhooks.snapshots import snapshot
 from webhooks.asked import asked_by
 from webhooks.envelope import read
@@ -29,6 +29,7 @@ SHOP = Hours(
 )
 
 LUNCH = "Thursday, November 26, 2026, 12:30 PM"
+NIGHT, MONDAY = "until 2:00 AM from the day before, then closed.", "Opens next on Monday, November 30, 2026, 12:00 AM."
 
 
 def resolved(phrase: Any, moment: datetime = NOW, zone: str = "America/Los_Angeles") -> Prepared:
@@ -65,7 +66,11 @@ def test_what_cannot_be_resolved_is_a_final_error_that_says_how_to_go_on(phrase:
         ({"day": "today"}, "Thursday, November 26, 2026: 9:00 AM to 12:00 PM and 1:00 PM to 5:00 PM."),
         ({"day": "Thursday"}, "Thursday, November 26, 2026: 9:00 AM to 12:00 PM and 1:00 PM to 5:00 PM."),
         ({"phrase": "tomorrow"}, "Friday, November 27, 2026: 8:00 PM to 2:00 AM."),
-        ({"day": "Saturday"}, "Saturday, November 28, 2026: closed all day. Opens next on Monday, November 30, 2026, 12:00 AM."),
+        ({"day": "Saturday"}, f"Saturday, November 28, 2026: {NIGHT} {MONDAY}"),
+        ({"day": "Sunday"}, f"Sunday, November 29, 2026: closed all day. {MONDAY}"),
+        ({"day": "Monday"}, "Monday, November 30, 2026: open all day."),
+        ({"day": "Monday at noon"}, "Monday, November 30, 2026, 12:00 PM: open until 12:00 AM on Tuesday."),
+        ({"day": "Saturday at 3 am"}, f"Saturday, November 28, 2026, 3:00 AM: closed; that day: {NIGHT} {MONDAY}"),
         ({"day": "next Thursday"}, "Thursday, December 3, 2026: closed all day. Opens next on Friday, December 4, 2026, 8:00 PM."),
         ({"day": "Saturday at 1 am"}, "Saturday, November 28, 2026, 1:00 AM: open until 2:00 AM."),
         ({"day": "tomorrow at 9 pm"}, "Friday, November 27, 2026, 9:00 PM: open until 2:00 AM on Saturday."),
@@ -78,6 +83,35 @@ def test_what_cannot_be_resolved_is_a_final_error_that_says_how_to_go_on(phrase:
 )
 def test_hours_are_told_for_now_for_a_day_and_for_a_time(asked: dict[str, Any], told: str) -> None:
     assert hours_told(**asked).result == told
+
+
+ALL_DAY, HALVES = (Span("00:00", "24:00"),), (Span("12:00", "24:00"), Span("00:00", "12:00"))
+BY_NIGHT, LATE = (Span("08:00", "20:00"), Span("20:00", "08:00")), (Span("20:00", "24:00"), Span("09:00", "20:00"))
+ALWAYS = dict.fromkeys(DAYS, ALL_DAY)
+TODAY = "Today, Thursday, November 26, 2026:"
+
+
+@pytest.mark.parametrize("week", [ALWAYS, dict.fromkeys(DAYS, HALVES), dict.fromkeys(DAYS, BY_NIGHT)])
+def test_what_never_closes_is_open_around_the_clock(week: dict[str, tuple[Span, ...]]) -> None:
+    assert hours_told(known=Hours(week)).result == f"Open now, around the clock. {TODAY} open all day."
+    assert hours_told(known=Hours(week), day="tomorrow").result == "Friday, November 27, 2026: open all day."
+    at_night = hours_told(known=Hours(week), day="tomorrow at 11 pm").result
+    assert at_night == "Friday, November 27, 2026, 11:00 PM: open, around the clock."
+
+
+def test_it_closes_when_the_last_of_the_spans_that_follow_each_other_does() -> None:
+    weekend = Hours({"thursday": LATE, "friday": ALL_DAY, "saturday": (Span("00:00", "03:00"),)})
+    assert hours_told(known=weekend).result == f"Open now until 3:00 AM on Saturday. {TODAY} 9:00 AM to 12:00 AM."
+    over_night = Hours({"thursday": (Span("09:00", "02:00"),), "friday": (Span("02:00", "11:00"), Span("13:00", "14:00"))})
+    told = hours_told(known=over_night, day="tomorrow").result
+    assert told == "Friday, November 27, 2026: until 11:00 AM from the day before and 1:00 PM to 2:00 PM."
+
+
+def test_a_day_off_that_is_a_week_or_more_ahead_is_told_by_its_date() -> None:
+    told = hours_told(known=Hours(ALWAYS, {"2026-12-03": ()})).result or ""
+    assert told.startswith("Open now until 12:00 AM on Thursday, December 3, 2026.")
+    assert (hours_told(known=Hours(ALWAYS, {"2026-12-02": ()})).result or "").startswith("Open now until 12:00 AM on Wednesday.")
+    assert "around the clock" in (hours_told(known=Hours(ALWAYS, {"2027-06-01": ()})).result or "")
 
 
 def test_while_it_is_closed_the_next_opening_is_told() -> None:

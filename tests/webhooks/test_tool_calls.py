@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.refusals import Invalid
+from webhooks import keys
 from webhooks.envelope import read
-from webhooks.tool_calls import ToolCall, tool_calls
+from webhooks.tool_calls import LONGEST_ARGUMENTS, MOST_ANSWERED, NO_TOOL, TOO_LONG, ToolCall, tool_calls
 
 SLOT = {"slot": "Thu 09:30"}
 BOOK = ToolCall("call_1", "book", SLOT)
@@ -49,6 +50,20 @@ SHAPES = {
     },
     "F, toolCalls alone": {"toolCalls": [item()]},
     "F, beside the others": {"toolCalls": [item()], "toolCallList": [item()], "toolWithToolCallList": [{"toolCall": item()}]},
+    "E, arguments directly on the call": {"toolWithToolCallList": [{"name": "book", "toolCall": {"id": "call_1", "arguments": SLOT}}]},
+    "E, name under the tool": {"toolWithToolCallList": [{"tool": {"name": "book"}, "toolCall": {"id": "call_1", "arguments": SLOT}}]},
+    "E, in the list of calls": {
+        "toolCallList": [{"name": "book", "function": {"parameters": SCHEMA}, "toolCall": {"id": "call_1", "parameters": SLOT}}]
+    },
+    "E, the call's function being the definition": {
+        "toolWithToolCallList": [{"toolCall": {"id": "call_1", "function": {"name": "book", "parameters": SCHEMA}, "arguments": SLOT}}]
+    },
+    "name under the tool": {"toolCallList": [{"id": "call_1", "tool": {"name": "book"}, "arguments": SLOT}]},
+    "name under the tool's function": {"toolCallList": [{"id": "call_1", "tool": {"function": {"name": "book"}}, "parameters": SLOT}]},
+    "a null name and null arguments before those that are some": {
+        "toolCallList": [{"id": "call_1", "function": {"name": None, "arguments": None}, "name": "book", "arguments": SLOT}]
+    },
+    "no list that is one before the next": {"toolCallList": "x", "toolCalls": {}, "toolWithToolCallList": [{"toolCall": item()}]},
     "null before a list": {"toolCallList": None, "toolCalls": [item()]},
 }
 
@@ -130,16 +145,84 @@ def test_what_is_no_call_is_left_out() -> None:
     assert calls_of(toolCallList=[5, None, "book", item()]) == [BOOK]
 
 
+def test_a_definition_without_a_call_is_none() -> None:
+    defined = {"type": "function", "id": "tool-1", "function": {"name": "book", "parameters": SCHEMA}}
+    for call in ({}, {"toolCall": None}, {"toolCall": 5}):
+        assert calls_of(toolWithToolCallList=[{**defined, **call}]) == []
+
+
 @pytest.mark.parametrize("listed", [{}, "book", 5, True], ids=str)
-def test_a_list_that_is_none_is_refused(listed: object) -> None:
+def test_lists_of_which_none_is_one_are_refused(listed: object) -> None:
     with pytest.raises(Invalid, match="toolCallList"):
-        calls_of(toolCallList=listed, toolCalls=[item()])
+        calls_of(toolCallList=listed)
+    with pytest.raises(Invalid, match="toolCallList"):
+        calls_of(toolCallList=listed, toolCalls=listed, toolWithToolCallList=listed)
 
 
-def test_a_list_that_cannot_be_read_is_refused() -> None:
-    raw = b'{"message":{"toolCallList":[{"id":"a","function":{"name":"f","arguments":{"n":1e999}}}]}}'
-    with pytest.raises(Invalid, match="toolCallList"):
-        tool_calls(read(raw).message)
+@pytest.mark.parametrize(
+    "given_arguments", [b'{"n":1e999}', b'{"n":' + b"1" * 5_000 + b"}", b'{"n":"\xff"}', b'{"n":' + b"[" * 900 + b"]" * 900 + b"}"], ids=len
+)
+def test_arguments_that_cannot_be_read_take_no_neighbour_with_them(given_arguments: bytes) -> None:
+    raw = b'{"id":"%b","function":{"name":"book","arguments":%b}}'
+    body = b'{"message":{"toolCallList":[' + raw % (b"a", given_arguments) + b"," + raw % (b"call_1", b'{"slot":"Thu 09:30"}') + b"]}}"
+    first, second = tool_calls(read(body).message)
+    assert (first.id, first.name) == ("a", "book")
+    assert first.arguments is None or keys.canonical(first.arguments)
+    assert second == BOOK
+
+
+def test_half_a_character_in_arguments_of_text_is_mended() -> None:
+    assert calls_of(toolCallList=[item(arguments='{"slot": "cut \\ud83d"}')])[0].arguments == {"slot": "cut \ufffd"}
+
+
+def test_an_id_of_digits_is_an_id() -> None:
+    assert calls_of(toolCallList=[{"id": 7, "name": "book", "arguments": SLOT}]) == [ToolCall("7", "book", SLOT)]
+
+
+def test_arguments_and_names_without_end_are_answered_and_not_run() -> None:
+    long, named = calls_of(toolCallList=[item(arguments={"slot": "x" * LONGEST_ARGUMENTS}), item("call_2", name="n" * 257)])
+    assert (long.id, long.name, long.arguments, long.fault) == ("call_1", "book", None, TOO_LONG)
+    assert (named.id, named.name, named.fault) == ("call_2", "n" * 257, NO_TOOL)
+
+
+def test_more_calls_than_anybody_makes_are_refused() -> None:
+    assert len(calls_of(toolCallList=[item(str(number)) for number in range(MOST_ANSWERED)])) == MOST_ANSWERED
+    with pytest.raises(Invalid, match="1,000"):
+        calls_of(toolCallList=[item(str(number)) for number in range(MOST_ANSWERED + 1)])
+
+
+HOOK = "hook-function-call"
+
+
+def hook(arguments: Any, tool_call_id: str = HOOK) -> list[ToolCall]:
+    return calls_of(toolCallList=[item(tool_call_id, arguments=arguments)])
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_a_hook_gives_its_arguments_as_the_values_of_their_schema(as_text: bool) -> None:
+    properties = {"slot": {"type": "string", "value": "Thu 09:30"}, "seats": {"type": "number", "value": 2}, "note": {"type": "string"}}
+    schema = {"type": "object", "properties": properties, "required": ["slot"]}
+    assert hook(json.dumps(schema) if as_text else schema) == [ToolCall(HOOK, "book", {"slot": "Thu 09:30", "seats": 2})]
+    assert hook({"properties": {}}) == [ToolCall(HOOK, "book", {})]
+
+
+@pytest.mark.parametrize(
+    "arguments", [SLOT, {}, {"properties": {"a": {"value": 1}}, "slot": 1}, {"properties": 5}, {"type": "object"}], ids=json.dumps
+)
+def test_a_hook_may_give_arguments_as_everybody_does(arguments: dict[str, Any]) -> None:
+    assert hook(arguments)[0].arguments == arguments
+
+
+def test_only_a_hook_is_read_so() -> None:
+    """Somebody's tool may have an argument named properties."""
+    schema = {"type": "object", "properties": {"slot": {"value": 1}}}
+    assert hook(schema, "call_1")[0].arguments == schema
+
+
+def test_an_encrypted_argument_passes_through_as_text() -> None:
+    """With encryptedPaths an argument arrives as base64 of RSA-OAEP; whoever has the key reads it."""
+    sealed = {"card": "q1c/Jw+4AA==" * 40}
+    assert calls_of(toolCallList=[item(arguments=sealed)])[0].arguments == sealed
 
 
 @given(st.lists(JSON, max_size=4), st.sampled_from(["toolCallList", "toolCalls", "toolWithToolCallList"]))

@@ -8,6 +8,7 @@ import msgspec
 
 from webhooks.dates import spoken
 from webhooks.dates.unclear import BadPhrase
+from webhooks.dates.words import MONTH
 
 NOON, LAST_MINUTE = 12, 59
 FIRST_MORNING_HOUR = 8  # of the hours that a caller names without AM or PM: 8 to 11 are in the morning, noon to 7 after it
@@ -72,9 +73,16 @@ def military(found: "re.Match[str]") -> Wall:
     return Wall(hour.hour, hour.minute)
 
 
-Reader = Callable[["re.Match[str]"], Wall]
+def of_a_part(found: "re.Match[str]") -> Wall | None:
+    """`8 in the morning`; in `march 8 in the morning` it is the month's day, unless that stands before it: `3 march 8 in the morning`."""
+    month = MONTH_BEFORE.search(found.string[: found.start()])
+    return as_said(found) if month is None or month["day"] else None
+
+
+Reader = Callable[["re.Match[str]"], Wall | None]
 HOUR, MINUTE = r"(?P<hour>\d{1,2})", r"(?P<minute>\d{2})"
 OF_A_PART = r"(?= (?:in the|at|this|tonight)\b ?(?:early |late )?(?:morning|afternoon|evening|night|$))"
+MONTH_BEFORE = re.compile(rf"(?:\b(?P<day>\d{{1,2}})(?:th|st|nd|rd)?(?: day)?(?: of)? )?\b{MONTH} (?:the )?$")
 BEFORE = r"half|quarter|[1-9]|[1-5]\d|(?:[1-9]|[1-5]\d) minutes?"
 WAY = r"past|after|to|till|before|(?<=quarter )of"
 READERS: tuple[tuple["re.Pattern[str]", Reader], ...] = tuple(
@@ -92,7 +100,7 @@ READERS: tuple[tuple["re.Pattern[str]", Reader], ...] = tuple(
         (rf"{AT}(?P<hour>\d\d){MINUTE} ?(?:hours|hrs)\b", military),
         (rf"{AT}{HOUR} oclock\b", as_said),
         (rf"\b(?:at|around|about) {HOUR}\b{NOT_A_SPAN}", as_said),
-        (rf"\b{HOUR}{OF_A_PART}", as_said),
+        (rf"(?<![/-])\b{HOUR}{OF_A_PART}", of_a_part),
         (rf"(?:(?<=tonight )|(?<=morning )|(?<=afternoon )|(?<=evening )){HOUR}$", as_said),
     )
 )
@@ -102,8 +110,9 @@ def take_time(text: str) -> tuple[Wall | None, str]:
     """The time of day in a phrase, and what is left of the phrase."""
     for pattern, reader in READERS:
         found = pattern.search(text)
-        if found:
-            return reader(found), without(text, found)
+        wall = reader(found) if found else None
+        if found and wall:
+            return wall, without(text, found)
     return None, text
 
 

@@ -10,6 +10,7 @@ ALTER TABLE calls
   ADD COLUMN corrections smallint NOT NULL DEFAULT 0; -- lines of the bill that corrected the first one
 CREATE INDEX calls_state_idx ON calls (tenant_id, state, created_at, call_id);
 CREATE INDEX calls_assistant_idx ON calls (tenant_id, assistant_id, created_at, call_id);
+CREATE INDEX calls_forgotten_idx ON calls (tenant_id, call_id) WHERE forgotten_at IS NOT NULL;
 
 -- What was said, where the tenant keeps it; by how long, so that it leaves alone and the record of the call stays.
 CREATE TABLE call_contents (
@@ -241,74 +242,121 @@ BEGIN
   RETURN NEXT;
 END $$;
 
--- Customer, transcript, summary and kept bodies of one call, and whom its tools reached; none of it comes back. Texts stay. False: the
--- tenant knows no such call.
+-- Customer, transcript, summary and kept bodies of one call, and whom its tools reached; none of it comes back. Texts stay, and the number
+-- in what is still to be done, until app.forget_kept_v1 finds it done. False: the tenant knows no such call.
 CREATE FUNCTION app.forget_call_v1(p_tenant uuid, p_call text) RETURNS boolean LANGUAGE plpgsql AS $$
-DECLARE
-  v_webhooks uuid[];
 BEGIN
   PERFORM set_config('app.tenant_id', p_tenant::text, true);
-  SELECT array_agg(DISTINCT p.webhook_id) INTO v_webhooks FROM processed_webhooks AS p
-  WHERE p.tenant_id = p_tenant AND p.call_id = p_call AND p.source = 'vapi';
-  IF v_webhooks IS NULL AND NOT EXISTS (SELECT 1 FROM calls AS q WHERE q.tenant_id = p_tenant AND q.call_id = p_call) THEN
+  IF NOT EXISTS (SELECT 1 FROM calls AS q WHERE q.tenant_id = p_tenant AND q.call_id = p_call) AND NOT EXISTS (
+    SELECT 1 FROM processed_webhooks AS p WHERE p.tenant_id = p_tenant AND p.call_id = p_call AND p.source = 'vapi') THEN
     RETURN false;
   END IF;
+  -- first of all: a body that is being kept holds this row, and is there when bodies are looked for
   INSERT INTO calls AS q (tenant_id, call_id, state, state_rank, forgotten_at) VALUES (p_tenant, p_call, 'unknown', 5, app.now())
   ON CONFLICT (tenant_id, call_id) DO UPDATE SET customer_masked = NULL, customer_sealed = NULL, forgotten_at = excluded.forgotten_at;
   DELETE FROM call_contents AS k WHERE k.tenant_id = p_tenant AND k.call_id = p_call;
-  DELETE FROM webhook_bodies AS b WHERE b.tenant_id = p_tenant AND b.webhook_id = ANY (v_webhooks);
+  DELETE FROM webhook_bodies AS b WHERE b.tenant_id = p_tenant AND b.webhook_id = ANY (ARRAY(
+    SELECT DISTINCT p.webhook_id FROM processed_webhooks AS p
+    WHERE p.tenant_id = p_tenant AND p.call_id = p_call AND p.source = 'vapi'));
   UPDATE processed_webhooks AS p SET caller = NULL
   WHERE p.tenant_id = p_tenant AND p.call_id = p_call AND p.source = 'vapi' AND p.caller IS NOT NULL AND p.state IN ('done', 'failed');
   RETURN true;
 END $$;
 
--- What was said in calls and is kept no longer, of these tenants, each in its own scope, at most p_most calls of each in one go; and where a
--- tenant asked for it, what its setting does not keep any more. One row for each tenant with such calls; fewer than p_most: it is through.
+-- Since when calls were forgotten whose tool calls may still hold a number: one that comes later is over as soon as its key.
+CREATE FUNCTION app.forgotten_since_v1(p_tenant uuid) RETURNS timestamptz LANGUAGE sql STABLE AS
+$$SELECT app.now() - make_interval(days => 1, hours => app.keys_hours_v1(p_tenant))$$;
+
+-- What was said in calls and is kept no longer, of these tenants, each in its own scope, at most p_most calls of each in one go. One row
+-- for each tenant with such calls (fewer than p_most: it is through), or with calls for app.forget_kept_v1 to walk.
 CREATE FUNCTION app.forget_contents_v1(p_tenants uuid[], p_most integer, p_dry_run boolean)
-RETURNS TABLE (tenant uuid, forgotten integer) LANGUAGE plpgsql SET lock_timeout = '50ms' AS $$
+RETURNS TABLE (tenant uuid, forgotten integer, to_walk boolean) LANGUAGE plpgsql SET lock_timeout = '50ms' AS $$
 #variable_conflict use_column
 DECLARE
   v_now timestamptz := app.now();
   v_calls text[];
-  v_more text[];
   t record;
 BEGIN
-  FOR t IN
-    SELECT n.id, n.forget_from, n.privacy->>'customer' AS customer, (n.privacy->>'transcripts')::boolean AS transcripts,
-           (n.privacy->>'summaries')::boolean AS summaries
-    FROM unnest(p_tenants) AS a(id) JOIN control.tenants AS n ON n.id = a.id
-  LOOP
+  FOR t IN SELECT n.id, n.forget_from FROM unnest(p_tenants) AS a(id) JOIN control.tenants AS n ON n.id = a.id LOOP
     PERFORM set_config('app.tenant_id', t.id::text, true);
     v_calls := ARRAY(SELECT k.call_id FROM call_contents AS k WHERE k.tenant_id = t.id AND k.kept_until <= v_now ORDER BY k.kept_until LIMIT p_most);
-    v_more := '{}';
-    IF t.forget_from <= v_now THEN
-      v_more := ARRAY(
-        SELECT q.call_id FROM calls AS q LEFT JOIN call_contents AS k ON k.tenant_id = t.id AND k.call_id = q.call_id
-        WHERE q.tenant_id = t.id AND ((t.customer <> 'encrypted' AND q.customer_sealed IS NOT NULL)
-          OR (t.customer = 'none' AND q.customer_masked IS NOT NULL) OR (NOT t.transcripts AND k.transcript_sealed IS NOT NULL)
-          OR (NOT t.summaries AND k.summary_sealed IS NOT NULL)) ORDER BY q.call_id LIMIT p_most);
-    END IF;
     IF NOT p_dry_run THEN
       DELETE FROM call_contents AS k WHERE k.tenant_id = t.id AND k.call_id = ANY (v_calls) AND k.kept_until <= v_now;
-      UPDATE calls AS q SET
-        customer_sealed = CASE t.customer WHEN 'encrypted' THEN q.customer_sealed END,
-        customer_masked = CASE t.customer WHEN 'none' THEN NULL ELSE q.customer_masked END
-      WHERE q.tenant_id = t.id AND q.call_id = ANY (v_more);
-      UPDATE call_contents AS k SET
-        transcript_sealed = CASE WHEN t.transcripts THEN k.transcript_sealed END,
-        summary_sealed = CASE WHEN t.summaries THEN k.summary_sealed END
-      WHERE k.tenant_id = t.id AND k.call_id = ANY (v_more);
-      IF t.forget_from <= v_now AND cardinality(v_more) < p_most THEN
-        UPDATE control.tenants AS n SET forget_from = NULL WHERE n.id = t.id AND n.forget_from = t.forget_from;
-      END IF;
     END IF;
     tenant := t.id;
-    forgotten := greatest(cardinality(v_calls), cardinality(v_more));
-    IF forgotten > 0 THEN
+    forgotten := cardinality(v_calls);
+    to_walk := coalesce(t.forget_from <= v_now, false) OR EXISTS (
+      SELECT 1 FROM calls AS q WHERE q.tenant_id = t.id AND q.forgotten_at > app.forgotten_since_v1(t.id));
+    IF forgotten > 0 OR to_walk THEN
       RETURN NEXT;
     END IF;
   END LOOP;
 END $$;
 
+-- One batch of a tenant's calls after p_after ('' is before all): what its setting keeps no more, where it asked for that, kept bodies
+-- included; and numbers that tool calls left on calls that were forgotten. walked < p_most: there are no more.
+CREATE FUNCTION app.forget_kept_v1(p_tenant uuid, p_after text, p_most integer, p_dry_run boolean)
+RETURNS TABLE (walked integer, forgotten integer, last_call text) LANGUAGE plpgsql SET lock_timeout = '50ms' AS $$
+#variable_conflict use_column
+DECLARE
+  v_wished boolean;
+  v_calls text[];
+  v_keys bytea[];
+  v_called text[];  -- of each key its call
+  v_personal text[] := '{}';
+  v_bodies uuid[] := '{}';
+  t record;
+BEGIN
+  PERFORM set_config('app.tenant_id', p_tenant::text, true);
+  SELECT n.forget_from, n.privacy->>'customer' AS customer, (n.privacy->>'transcripts')::boolean AS transcripts,
+         (n.privacy->>'summaries')::boolean AS summaries INTO t
+  FROM control.tenants AS n WHERE n.id = p_tenant;
+  v_wished := coalesce(t.forget_from <= app.now(), false);
+  IF v_wished THEN
+    v_calls := ARRAY(SELECT q.call_id FROM calls AS q WHERE q.tenant_id = p_tenant AND q.call_id > p_after ORDER BY q.call_id LIMIT p_most);
+    v_personal := ARRAY(
+      SELECT q.call_id FROM calls AS q LEFT JOIN call_contents AS k ON k.tenant_id = p_tenant AND k.call_id = q.call_id
+      WHERE q.tenant_id = p_tenant AND q.call_id = ANY (v_calls) AND ((t.customer <> 'encrypted' AND q.customer_sealed IS NOT NULL)
+        OR (t.customer = 'none' AND q.customer_masked IS NOT NULL) OR (NOT t.transcripts AND k.transcript_sealed IS NOT NULL)
+        OR (NOT t.summaries AND k.summary_sealed IS NOT NULL)));
+    IF t.customer <> 'encrypted' OR NOT t.transcripts OR NOT t.summaries THEN
+      -- a body that is kept cannot be looked into here; what could not be handled yet is handled from its body
+      v_bodies := ARRAY(
+        SELECT DISTINCT p.webhook_id FROM processed_webhooks AS p
+        WHERE p.tenant_id = p_tenant AND p.call_id = ANY (v_calls) AND p.source = 'vapi' AND p.webhook_id < app.first_id_at(t.forget_from)
+          AND p.state IN ('done', 'failed'));
+    END IF;
+  ELSE
+    v_calls := ARRAY(
+      SELECT q.call_id FROM calls AS q
+      WHERE q.tenant_id = p_tenant AND q.call_id > p_after AND q.forgotten_at > app.forgotten_since_v1(p_tenant)
+      ORDER BY q.call_id LIMIT p_most);
+  END IF;
+  SELECT coalesce(array_agg(p.key), '{}'), coalesce(array_agg(p.call_id), '{}') INTO v_keys, v_called
+  FROM processed_webhooks AS p JOIN calls AS q ON q.tenant_id = p_tenant AND q.call_id = p.call_id
+  WHERE p.tenant_id = p_tenant AND p.call_id = ANY (v_calls) AND p.source = 'vapi' AND p.caller IS NOT NULL
+    AND p.state IN ('done', 'failed') AND (q.forgotten_at IS NOT NULL OR (v_wished AND t.customer = 'none'));
+  IF NOT p_dry_run THEN
+    UPDATE calls AS q SET
+      customer_sealed = CASE t.customer WHEN 'encrypted' THEN q.customer_sealed END,
+      customer_masked = CASE t.customer WHEN 'none' THEN NULL ELSE q.customer_masked END
+    WHERE q.tenant_id = p_tenant AND q.call_id = ANY (v_personal);
+    UPDATE call_contents AS k SET
+      transcript_sealed = CASE WHEN t.transcripts THEN k.transcript_sealed END,
+      summary_sealed = CASE WHEN t.summaries THEN k.summary_sealed END
+    WHERE k.tenant_id = p_tenant AND k.call_id = ANY (v_personal);
+    DELETE FROM webhook_bodies AS b WHERE b.tenant_id = p_tenant AND b.webhook_id = ANY (v_bodies);
+    UPDATE processed_webhooks AS p SET caller = NULL WHERE p.tenant_id = p_tenant AND p.key = ANY (v_keys) AND p.state IN ('done', 'failed');
+    IF v_wished AND cardinality(v_calls) < p_most THEN
+      UPDATE control.tenants AS n SET forget_from = NULL WHERE n.id = p_tenant AND n.forget_from = t.forget_from;
+    END IF;
+  END IF;
+  walked := cardinality(v_calls);
+  forgotten := (SELECT count(DISTINCT f.call_id) FROM unnest(v_personal || v_called) AS f(call_id));
+  last_call := v_calls[walked];
+  RETURN NEXT;
+END $$;
+
 GRANT EXECUTE ON FUNCTION app.snapshot_privacy_v1, app.call_fields_won_v1, app.tell_call_v1, app.bill_call_v1, app.record_call_v3,
-  app.record_late_call_v2, app.note_calls_v2, app.forget_call_v1, app.forget_contents_v1 TO {app};
+  app.record_late_call_v2, app.note_calls_v2, app.forget_call_v1, app.forgotten_since_v1, app.forget_contents_v1,
+  app.forget_kept_v1 TO {app};
