@@ -4,6 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET, Raw, UnsetType
 
 from runtime import clock
 from webhooks import answers, keys
@@ -28,7 +29,12 @@ class Asked(msgspec.Struct, frozen=True):
     arguments: bytes
     key: bytes
     replay_of: UUID | None = None
-    moment: datetime | None = None  # when it was said, as far as the webhook tells; None is now
+    said_at: Raw | UnsetType = UNSET  # the message's own timestamp, unread: few tools ask for it
+
+    @property
+    def moment(self) -> datetime | None:
+        """When it was said, as far as the webhook tells; None is now."""
+        return moment_of(self.said_at, clock.now())
 
     @property
     def fingerprint(self) -> bytes:
@@ -51,12 +57,12 @@ def asked_by(webhook: Webhook, delivery: UUID) -> list[Asked]:
     legacy = webhook.type == answers.FUNCTION_CALL
     calls = function_calls(webhook.message) if legacy else tool_calls(webhook.message)
     key_of = keys.function_call_key if legacy else keys.tool_call_key
-    moment, asked = moment_of(webhook.message.timestamp, clock.now()), []
+    asked = []
     for place, call in enumerate(calls):
         arguments = keys.canonical(call.arguments)
         key = key_of(webhook.call_id, call.id, call.name, arguments, webhook.body)
         where = (delivery, place, webhook.type, webhook.call_id, webhook.assistant_id, webhook.caller)
-        asked.append(Asked(*where, call, arguments, key, moment=moment))
+        asked.append(Asked(*where, call, arguments, key, said_at=webhook.message.timestamp))
     return asked
 
 

@@ -21,13 +21,24 @@ SPELLINGS = {"tool_calls": "tool-calls"}  # as third parties write it
 Shape = TypeVar("Shape")
 
 
-class Message(msgspec.Struct):
-    """The message with its parts still undecoded."""
+class Customer(msgspec.Struct):
+    """The person on the phone."""
 
-    type: Raw | UnsetType = UNSET
+    number: str | None = None
+
+
+class CallReference(msgspec.Struct):
+    """What is read of `message.call`, a snapshot from before the call: its ids and its other party, never its state."""
+
+    id: str | None = None
+    assistant_id: str | None = msgspec.field(default=None, name="assistantId")
+    customer: Customer | None = None
+
+
+class Parts(msgspec.Struct):
+    """What only some types need, still undecoded."""
+
     timestamp: Raw | UnsetType = UNSET
-    call: Raw | UnsetType = UNSET
-    customer: Raw | UnsetType = UNSET
     tool_call_list: Raw | UnsetType = msgspec.field(default=UNSET, name="toolCallList")
     tool_calls: Raw | UnsetType = msgspec.field(default=UNSET, name="toolCalls")
     tool_with_tool_call_list: Raw | UnsetType = msgspec.field(default=UNSET, name="toolWithToolCallList")
@@ -36,14 +47,36 @@ class Message(msgspec.Struct):
     session: Raw | UnsetType = UNSET
 
 
+class Message(Parts):
+    """The message as nearly all are, read in one go."""
+
+    type: str | None = None
+    call: CallReference | None = None
+    customer: Customer | None = None
+
+
 class Envelope(msgspec.Struct):
     """The body: `{"message": {…}}`."""
 
     message: Message
 
 
-class CallReference(msgspec.Struct):
-    """What is read of `message.call`, a snapshot from before the call: its ids and its other party, never its state."""
+class LooseMessage(Parts):
+    """A message field by field, for those in which one of them has another form than expected."""
+
+    type: Raw | UnsetType = UNSET
+    call: Raw | UnsetType = UNSET
+    customer: Raw | UnsetType = UNSET
+
+
+class LooseEnvelope(msgspec.Struct):
+    """The same body, read that way."""
+
+    message: LooseMessage
+
+
+class LooseCall(msgspec.Struct):
+    """A call field by field."""
 
     id: Raw | UnsetType = UNSET
     assistant_id: Raw | UnsetType = msgspec.field(default=UNSET, name="assistantId")
@@ -56,17 +89,13 @@ class Reference(msgspec.Struct):
     id: Raw | UnsetType = UNSET
 
 
-class Customer(msgspec.Struct):
-    """The person on the phone."""
-
-    number: str | None = None
-
-
 ANYTHING = msgspec.json.Decoder()
 ENVELOPE = msgspec.json.Decoder(Envelope)
-CALL = msgspec.json.Decoder(CallReference)
+LOOSE_ENVELOPE = msgspec.json.Decoder(LooseEnvelope)
+CALL = msgspec.json.Decoder(LooseCall)
 REFERENCE = msgspec.json.Decoder(Reference)
 CUSTOMER = msgspec.json.Decoder(Customer)
+NO_CALL, NOBODY = CallReference(), Customer()
 
 
 class Webhook(msgspec.Struct, frozen=True):
@@ -87,17 +116,16 @@ def read(body: bytes) -> Webhook:
         Invalid: not JSON, or not an envelope.
     """
     body, message = opened(body)
-    call = (part(CALL, message.call) if present(message.call) else None) or CallReference()
-    said = decoded(message.type)
-    kind = SPELLINGS.get(said, said) if isinstance(said, str) and said else implied_type(message)
+    call = message.call or NO_CALL
+    kind = SPELLINGS.get(message.type, message.type) if message.type else implied_type(message)
     if kind is None:
         raise Invalid('The body is not a Vapi message: "message.type" is missing.')
-    caller = number_in(message.customer) or number_in(call.customer)
+    caller = (message.customer or NOBODY).number or (call.customer or NOBODY).number
     return Webhook(
         identifier("type", kind) or "",
-        identifier("call.id", text_in(call.id)),
-        identifier("call.assistantId", text_in(call.assistant_id)),
-        caller,
+        identifier("call.id", call.id),
+        identifier("call.assistantId", call.assistant_id),
+        caller or None,
         message,
         body,
     )
@@ -110,12 +138,29 @@ def opened(body: bytes) -> tuple[bytes, Message]:
         Invalid: not JSON, or not an envelope.
     """
     try:
-        return body, reread(ENVELOPE, body).message
+        return body, ENVELOPE.decode(body).message
+    except UNREADABLE:
+        pass  # some field has another form, or it is no envelope at all
+    try:
+        return body, as_usual(reread(LOOSE_ENVELOPE, body).message)
     except Invalid:
         better = mended(body)
         if better is None:
             raise
-        return better, reread(ENVELOPE, better).message
+        return better, as_usual(reread(LOOSE_ENVELOPE, better).message)
+
+
+def as_usual(loose: LooseMessage) -> Message:
+    """A message that was read field by field: what has another form than expected is as good as absent."""
+    said = decoded(loose.type)
+    call = part(CALL, loose.call) if present(loose.call) else None
+    parts = {name: getattr(loose, name) for name in Parts.__struct_fields__}
+    return Message(
+        **parts,
+        type=said if isinstance(said, str) else None,
+        call=None if call is None else CallReference(text_in(call.id), text_in(call.assistant_id), Customer(number_in(call.customer))),
+        customer=Customer(number_in(loose.customer)),
+    )
 
 
 def reread(decoder: "msgspec.json.Decoder[Shape]", body: bytes | Raw) -> Shape:

@@ -17,7 +17,7 @@ from webhooks.duplicates import DuplicateCounter
 from webhooks.modes import ENFORCE, Mode
 from webhooks.own_tools import OwnTools
 from webhooks.prepared import Act, Prepared
-from webhooks.tools import OPTED_OUT, SAME_TEXT, SAME_TEXT_SECONDS, prepare
+from webhooks.tools import OPTED_OUT, SAME_TEXT, SAME_TEXT_SECONDS, TIMED, prepare
 
 Longer = Callable[[float], None]
 
@@ -151,7 +151,8 @@ def prepared_for(tenant: Snapshot, asked: Asked) -> Prepared:
     if asked.tool.fault is not None:
         return Prepared(error=asked.tool.fault, final=False)
     try:
-        return prepare(tenant, asked.tool.name, asked.caller, asked.tool.arguments, call_id=asked.call_id, moment=asked.moment)
+        moment = asked.moment if asked.tool.name in TIMED else None
+        return prepare(tenant, asked.tool.name, asked.caller, asked.tool.arguments, call_id=asked.call_id, moment=moment)
     except Exception as error:
         if passing_condition(error) is not None:
             raise

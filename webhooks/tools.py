@@ -36,6 +36,7 @@ TOOLS: dict[str, Tool] = {
     "opening_hours": opening_hours,
     "opt_out": opt_out,
 }
+TIMED = frozenset({"resolve_date", "opening_hours"})  # whose answer depends on when it was asked for
 
 
 def prepare(
