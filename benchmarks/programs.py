@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -51,4 +51,8 @@ async def served(name: str, argv: Sequence[str], health: str, *, cwd: Path, env:
 def cpu_seconds(pid: int) -> float:
     """CPU time that a process and its children have used so far."""
     root = psutil.Process(pid)
-    return sum(sum(each.cpu_times()[:2]) for each in (root, *root.children(recursive=True)))
+    used = 0.0
+    for each in (root, *root.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):  # a worker of PostgreSQL that ended just now
+            used += sum(each.cpu_times()[:2])
+    return used
