@@ -34,7 +34,7 @@ MIDNIGHTS = {
     "midnight in the tenants' zone": datetime(2027, 6, 2, tzinfo=ZoneInfo(ZONE)),
     "a year's end": datetime(2028, 1, 1, tzinfo=UTC),
 }
-EARLY_SECONDS, BEFORE_SECONDS, PAST_SECONDS = 120.0, 0.5, 1.5
+EARLY_SECONDS, BEFORE_SECONDS, PAST_SECONDS = 120.0, 0.15, 1.5
 FEWEST_ON_A_SIDE = 100  # answers on each side of midnight, else it did not pass in the middle
 
 
