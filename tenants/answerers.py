@@ -4,19 +4,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from sqlalchemy import delete, literal_column, select, text, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from runtime.addresses import AllowedHosts, checked_url
+from runtime.addresses import AllowedHosts
 from runtime.crypto import Keyring
 from runtime.ids import TenantId
 from runtime.refusals import Invalid, NotFound
 from tenants import audit
-from tenants.http_tools import new_secret, signing_key
+from tenants.endpoints import PutEndpoint, check_endpoint, put_endpoint, rotate_endpoint, sealed_for, shown
 from tenants.tables import answerers
 
-COLUMN = "answerers.secret"
+COLUMN = sealed_for(answerers)
 TYPES = (
     "knowledge-base-request",
     "call.endpointing.request",
@@ -24,7 +23,7 @@ TYPES = (
     "handoff-destination-request",
     "transfer-destination-request",
 )
-SHOWN = tuple(column for column in answerers.c if "secret" not in column.name)
+SHOWN = shown(answerers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +34,6 @@ class AnswererDefinition:
     url: str
     method: str
     timeout_ms: int
-    secret: str | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class PutAnswerer:
-    """An answerer without its secret, and the secret at the only time it is shown."""
-
-    row: dict[str, Any]
     secret: str | None = field(default=None, repr=False)
 
 
@@ -65,67 +56,36 @@ def check(wanted: AnswererDefinition, allowed: AllowedHosts) -> None:
     """
     if wanted.type not in TYPES:
         raise Invalid.at("/type", f"An answerer answers one of {', '.join(TYPES)}.")
-    try:
-        checked_url(wanted.url, allowed)
-    except ValueError as error:
-        raise Invalid.at("/url", str(error)) from None
-    if wanted.secret is not None:
-        try:
-            signing_key(wanted.secret)
-        except ValueError as error:
-            raise Invalid.at("/secret", str(error)) from None
+    check_endpoint(wanted.url, wanted.secret, allowed)
 
 
 async def put(
     connection: AsyncConnection, keyring: Keyring, tenant: TenantId, wanted: AnswererDefinition, allowed: AllowedHosts, actor: str
-) -> PutAnswerer:
+) -> PutEndpoint:
     """Create an answerer or replace it; its secret stays unless another is given, which ends the old ones at once.
 
     Raises:
         Invalid: it cannot work.
     """
     check(wanted, allowed)
-    secret = wanted.secret or new_secret()
-    sealed = keyring.seal(secret, tenant, COLUMN)
-    values: dict[str, Any] = {"url": wanted.url, "method": wanted.method, "timeout_ms": wanted.timeout_ms}
-    given = {"secret_sealed": sealed, "previous_secret_sealed": None, "previous_secret_until": None} if wanted.secret else {}
-    query = (
-        insert(answerers)
-        .values(tenant_id=tenant, type=wanted.type, secret_sealed=sealed, **values)
-        .on_conflict_do_update(index_elements=["tenant_id", "type"], set_={**values, **given, "updated_at": text("app.now()")})
-        .returning(*SHOWN, literal_column("xmax = 0").label("created"))  # xmax is 0 where the row was inserted
-    )
-    row = dict((await connection.execute(query)).mappings().one())
-    created = row.pop("created")
-    action, fresh = "answerer.created" if created else "answerer.changed", created or bool(given)
-    await audit.record(connection, actor, action, tenant, wanted.type, method=wanted.method, new_secret=fresh)
-    return PutAnswerer(row, secret if fresh else None)
+    values = {"url": wanted.url, "method": wanted.method, "timeout_ms": wanted.timeout_ms}
+    put = await put_endpoint(connection, keyring, tenant, answerers.c.type, wanted.type, values, wanted.secret)
+    action, new = "answerer.created" if put.created else "answerer.changed", put.secret is not None
+    await audit.record(connection, actor, action, tenant, wanted.type, method=wanted.method, new_secret=new)
+    return put
 
 
-async def rotate(connection: AsyncConnection, keyring: Keyring, tenant: TenantId, kind: str, grace_seconds: int, actor: str) -> PutAnswerer:
+async def rotate(connection: AsyncConnection, keyring: Keyring, tenant: TenantId, kind: str, grace_seconds: int, actor: str) -> PutEndpoint:
     """Make a new secret; the one before it signs too until the grace ends, one from before that no more.
 
     Raises:
         NotFound: the tenant has no such answerer.
     """
-    secret = new_secret()
-    until = text("app.now() + make_interval(secs => :grace)").bindparams(grace=grace_seconds)
-    query = (
-        update(answerers)
-        .where(answerers.c.tenant_id == tenant, answerers.c.type == kind)
-        .values(
-            secret_sealed=keyring.seal(secret, tenant, COLUMN),
-            previous_secret_sealed=answerers.c.secret_sealed if grace_seconds else None,
-            previous_secret_until=until if grace_seconds else None,
-            updated_at=text("app.now()"),
-        )
-        .returning(*SHOWN)
-    )
-    row = (await connection.execute(query)).mappings().one_or_none()
-    if row is None:
+    put = await rotate_endpoint(connection, keyring, tenant, answerers.c.type, kind, grace_seconds)
+    if put is None:
         raise NotFound("answerer")
     await audit.record(connection, actor, "answerer.secret_rotated", tenant, kind, grace_seconds=grace_seconds)
-    return PutAnswerer(dict(row), secret)
+    return put
 
 
 async def answerer(connection: AsyncConnection, tenant: TenantId, kind: str) -> dict[str, Any]:

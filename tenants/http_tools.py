@@ -1,32 +1,27 @@
 """Tools of the tenant's own: HTTP endpoints that the model may call, each with a secret that signs what we send."""
 
-import base64
-import binascii
 import re
-import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from sqlalchemy import delete, func, literal_column, select, text, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import delete, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from runtime.addresses import AllowedHosts, checked_url
+from runtime.addresses import AllowedHosts
 from runtime.crypto import Keyring
 from runtime.ids import TenantId
 from runtime.refusals import Invalid, NotFound
 from tenants import audit
+from tenants.endpoints import PutEndpoint, check_endpoint, put_endpoint, rotate_endpoint, sealed_for, shown
 from tenants.tables import http_tools
 
-COLUMN = "http_tools.secret"
-SECRET_PREFIX, SECRET_BYTES = "whsec_", 32
-SECRET_LENGTHS = range(24, 65)  # bytes, Standard Webhooks 1.0
+COLUMN = sealed_for(http_tools)
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 RESERVED = frozenset({"send_sms", "cancel_sms", "current_time", "resolve_date", "opening_hours", "opt_out"})
 LARGEST_SCHEMA = 16_384  # bytes
 MOST_TOOLS = 100  # every snapshot of the tenant carries them
-SHOWN = tuple(column for column in http_tools.c if "secret" not in column.name)
+SHOWN = shown(http_tools)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +40,6 @@ class ToolDefinition:
     parameters: dict[str, Any] | None = None  # the JSON schema of its arguments
 
 
-@dataclass(frozen=True, slots=True)
-class PutTool:
-    """A tool without its secret, and the secret at the only time it is shown."""
-
-    row: dict[str, Any]
-    secret: str | None = field(default=None, repr=False)
-
-
 def check(wanted: ToolDefinition, allowed: AllowedHosts) -> None:
     """Refuse what cannot work.
 
@@ -63,17 +50,9 @@ def check(wanted: ToolDefinition, allowed: AllowedHosts) -> None:
         raise Invalid.at("/name", "A tool's name has 1 to 64 letters, digits, underscores and hyphens.")
     if wanted.name in RESERVED:
         raise Invalid.at("/name", f"{wanted.name} is a tool of this service; choose another name.")
-    try:
-        checked_url(wanted.url, allowed)
-    except ValueError as error:
-        raise Invalid.at("/url", str(error)) from None
+    check_endpoint(wanted.url, wanted.secret, allowed)
     if wanted.parameters is not None:
         check_parameters(wanted.parameters)
-    if wanted.secret is not None:
-        try:
-            signing_key(wanted.secret)
-        except ValueError as error:
-            raise Invalid.at("/secret", str(error)) from None
 
 
 def check_parameters(schema: dict[str, Any]) -> None:
@@ -88,26 +67,6 @@ def check_parameters(schema: dict[str, Any]) -> None:
         raise Invalid.at("/parameters", f"The JSON schema has at most {LARGEST_SCHEMA:,} bytes.")
 
 
-def signing_key(secret: str) -> bytes:
-    """The bytes that sign, of "whsec_" and their base64.
-
-    Raises:
-        ValueError: with a sentence.
-    """
-    try:
-        key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
-    except (ValueError, binascii.Error):
-        key = b""
-    if not secret.startswith(SECRET_PREFIX) or len(key) not in SECRET_LENGTHS:
-        raise ValueError(f'A secret is "{SECRET_PREFIX}" and the base64 of {SECRET_LENGTHS[0]} to {SECRET_LENGTHS[-1]} random bytes.')
-    return key
-
-
-def new_secret() -> str:
-    """A fresh secret in Standard Webhooks' form."""
-    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
-
-
 def refuse_impossible(name: str) -> None:
     """Refuse what cannot be a tool's name; some of it could not even be looked for.
 
@@ -120,15 +79,13 @@ def refuse_impossible(name: str) -> None:
 
 async def put(
     connection: AsyncConnection, keyring: Keyring, tenant: TenantId, wanted: ToolDefinition, allowed: AllowedHosts, actor: str
-) -> PutTool:
+) -> PutEndpoint:
     """Create a tool or replace its definition; its secret stays unless another is given, which ends the old ones at once.
 
     Raises:
         Invalid: it cannot work, or the tenant has too many.
     """
     check(wanted, allowed)
-    secret = wanted.secret or new_secret()
-    sealed = keyring.seal(secret, tenant, COLUMN)
     values: dict[str, Any] = {
         "url": wanted.url,
         "method": wanted.method,
@@ -139,26 +96,11 @@ async def put(
         "business_seconds": wanted.business_seconds,
         "parameters": wanted.parameters,
     }
-    given = {"secret_sealed": sealed, "previous_secret_sealed": None, "previous_secret_until": None} if wanted.secret else {}
     await refuse_too_many(connection, tenant, wanted.name)
-    query = (
-        insert(http_tools)
-        .values(tenant_id=tenant, name=wanted.name, secret_sealed=sealed, **values)
-        .on_conflict_do_update(index_elements=["tenant_id", "name"], set_={**values, **given, "updated_at": text("app.now()")})
-        .returning(*SHOWN, literal_column("xmax = 0").label("created"))  # xmax is 0 where the row was inserted
-    )
-    row = dict((await connection.execute(query)).mappings().one())
-    created = row.pop("created")
-    await audit.record(
-        connection,
-        actor,
-        "tool.created" if created else "tool.changed",
-        tenant,
-        wanted.name,
-        method=wanted.method,
-        new_secret=created or bool(given),
-    )
-    return PutTool(row, secret if created or given else None)
+    put = await put_endpoint(connection, keyring, tenant, http_tools.c.name, wanted.name, values, wanted.secret)
+    action, new = "tool.created" if put.created else "tool.changed", put.secret is not None
+    await audit.record(connection, actor, action, tenant, wanted.name, method=wanted.method, new_secret=new)
+    return put
 
 
 async def refuse_too_many(connection: AsyncConnection, tenant: TenantId, name: str) -> None:
@@ -173,31 +115,18 @@ async def refuse_too_many(connection: AsyncConnection, tenant: TenantId, name: s
         raise Invalid.at("/name", f"A tenant has at most {MOST_TOOLS} tools; remove one first.")
 
 
-async def rotate(connection: AsyncConnection, keyring: Keyring, tenant: TenantId, name: str, grace_seconds: int, actor: str) -> PutTool:
+async def rotate(connection: AsyncConnection, keyring: Keyring, tenant: TenantId, name: str, grace_seconds: int, actor: str) -> PutEndpoint:
     """Make a new secret; the one before it signs too until the grace ends, one from before that no more.
 
     Raises:
         NotFound: the tenant has no such tool.
     """
     refuse_impossible(name)
-    secret = new_secret()
-    until = text("app.now() + make_interval(secs => :grace)").bindparams(grace=grace_seconds)
-    query = (
-        update(http_tools)
-        .where(http_tools.c.tenant_id == tenant, http_tools.c.name == name)
-        .values(
-            secret_sealed=keyring.seal(secret, tenant, COLUMN),
-            previous_secret_sealed=http_tools.c.secret_sealed if grace_seconds else None,
-            previous_secret_until=until if grace_seconds else None,
-            updated_at=text("app.now()"),
-        )
-        .returning(*SHOWN)
-    )
-    row = (await connection.execute(query)).mappings().one_or_none()
-    if row is None:
+    put = await rotate_endpoint(connection, keyring, tenant, http_tools.c.name, name, grace_seconds)
+    if put is None:
         raise NotFound("tool")
     await audit.record(connection, actor, "tool.secret_rotated", tenant, name, grace_seconds=grace_seconds)
-    return PutTool(dict(row), secret)
+    return put
 
 
 async def tool_row(connection: AsyncConnection, tenant: TenantId, name: str) -> dict[str, Any]:

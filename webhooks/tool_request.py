@@ -16,7 +16,7 @@ import msgspec
 
 from runtime import clock
 from runtime.ids import TenantId
-from tenants.http_tools import signing_key
+from tenants.endpoints import signing_key
 from tenants.snapshot import ToolView
 
 WITHOUT_BODY = ("GET", "DELETE")

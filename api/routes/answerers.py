@@ -16,7 +16,8 @@ from api.routes.tools import RotateBody, Secret, Url
 from api.wiring import wiring_of
 from runtime.refusals import Invalid, NotFound
 from tenants import answerers
-from tenants.answerers import AnswererDefinition, PutAnswerer
+from tenants.answerers import AnswererDefinition
+from tenants.endpoints import PutEndpoint
 
 Timeout = Annotated[int, Meta(ge=100, le=15_000, description="How long all attempts together may take, in milliseconds.", examples=[3_000])]
 
@@ -128,7 +129,7 @@ def known(kind: str) -> str:
     return kind
 
 
-def with_secret(made: PutAnswerer) -> Answerer:
+def with_secret(made: PutEndpoint) -> Answerer:
     """An answerer at the only time its secret is shown."""
     return msgspec.structs.replace(shown(made.row), secret=made.secret or msgspec.UNSET)
 

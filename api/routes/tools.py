@@ -15,7 +15,8 @@ from api.routes.shapes import END, Body, moment
 from api.wiring import wiring_of
 from runtime.refusals import Invalid
 from tenants import http_tools
-from tenants.http_tools import PutTool, ToolDefinition
+from tenants.endpoints import PutEndpoint
+from tenants.http_tools import ToolDefinition
 
 Url = Annotated[
     str,
@@ -180,7 +181,7 @@ def definition(name: str, data: ToolBody) -> ToolDefinition:
     )
 
 
-def with_secret(made: PutTool) -> Tool:
+def with_secret(made: PutEndpoint) -> Tool:
     """A tool at the only time its secret is shown."""
     return msgspec.structs.replace(shown(made.row), secret=made.secret or msgspec.UNSET)
 

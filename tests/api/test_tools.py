@@ -8,7 +8,8 @@ import pytest
 
 from api.wiring import Wiring
 from runtime.ids import TenantId
-from tenants.http_tools import COLUMN, MOST_TOOLS, RESERVED, signing_key
+from tenants.endpoints import signing_key
+from tenants.http_tools import COLUMN, MOST_TOOLS, RESERVED
 from tenants.snapshot import ToolView
 from tests.api.effects import Effects
 from tests.api.people import Tenant
