@@ -8,13 +8,12 @@ from runtime.database import Database
 from runtime.ids import TenantId
 from webhooks import keys
 from webhooks.asked import Asked
-from webhooks.claims import COLUMNS, Claimed, Effect
+from webhooks.claims import TOOL_CALLS, Claimed, Effect, columns_of
 from webhooks.modes import Mode
 from webhooks.persistence import persistently
 from webhooks.prepared import Act
 
 ACT = "SELECT outcome, answer, message_id FROM app.act_v1($1, $2, $3)"
-METER = "tool_calls"
 SAME_CANCEL_SECONDS = 5.0  # within a call; the model often calls a tool twice with two ids
 
 
@@ -43,7 +42,7 @@ class Acts:
 
 def as_json(tenant: TenantId, asked: Asked, effect: Effect, act: Act) -> str:
     """An effect as app.act_v1 takes it; what is null is left out."""
-    columns: dict[str, object] = {name: value for name in COLUMNS if (value := getattr(effect, name)) is not None}
+    columns = columns_of(effect)
     says = {
         happened: {"state": "failed" if said.result is None else "done", "answer": asked.said(result=said.result, error=said.error)}
         for happened, said in act.says.items()
@@ -53,7 +52,7 @@ def as_json(tenant: TenantId, asked: Asked, effect: Effect, act: Act) -> str:
         "recipient": act.recipient,
         "waiting": CANCELABLE,
         "lock": keys.lock_number(act.kind, tenant, act.recipient),
-        "meter": METER,
+        "meter": TOOL_CALLS,
         "says": says,
     }
     if asked.replay_of is None:  # an explicit wish is one of its own

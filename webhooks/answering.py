@@ -110,7 +110,7 @@ def without_endpoint(tenant: Snapshot, webhook: Webhook) -> dict[str, Any]:
     """
     if webhook.type != TRANSFER or tenant.status != "active":
         return SAFE[webhook.type]
-    return unless_broken(lambda: transfer(tenant, own_fields(webhook), clock.now()), SAFE[TRANSFER])
+    return unless_broken(lambda: transfer(tenant, carried_by(webhook), clock.now()), SAFE[TRANSFER])
 
 
 def unless_broken(decide: Callable[[], dict[str, Any]], otherwise: dict[str, Any]) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def unless_broken(decide: Callable[[], dict[str, Any]], otherwise: dict[str, Any
         return otherwise
 
 
-def own_fields(webhook: Webhook) -> dict[str, Raw]:
+def carried_by(webhook: Webhook) -> dict[str, Raw]:
     """What only this type carries, still undecoded: no prompt, no credential of the number, nothing of the call's history.
 
     Raises:
@@ -163,7 +163,7 @@ def request_of(tenant: Snapshot, webhook: Webhook, key: str, turn: Turn) -> Tool
         idempotency_key=key,
         asked_at=turn.asked_at,
         arguments={},
-        message=own_fields(webhook),
+        message=carried_by(webhook),
         repeated=turn.doubtful,
         call_id=webhook.call_id,
         assistant_id=webhook.assistant_id,

@@ -21,7 +21,7 @@ from webhooks.call_contents import CUSTOMER, SUMMARY, TRANSCRIPT, Content, seale
 from webhooks.calls import CallFacts
 from webhooks.tables import call_contents
 
-STATUS, ANSWER, REPORT = "2", "3", "4"  # who tells; a tool call (1) tells its assistant only, see app.note_calls_v2
+BY_STATUS, BY_ANSWER, BY_REPORT = "2", "3", "4"  # who tells; a tool call (1) tells its assistant only, see app.note_calls_v2
 MARK_CHARACTERS = 16
 SMALL = 2_000  # characters: take less time to pack than to hand over to a thread
 FIELDS = ("started_at", "ended_at", "seconds", "estimated_seconds", "cost_usd", "ended_reason", "phone_number_id", "call_type")

@@ -25,6 +25,7 @@ ACCEPT = "SELECT n, outcome, answer, message_id FROM app.accept_v2($1, $2, $3)"
 ACCEPT_UNCHECKED = "SELECT n, outcome, answer, message_id FROM app.accept_unchecked_v1($1, $2, $3)"
 RECORD_CALL = "SELECT outcome FROM app.record_call_v3($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
 LARGEST_BATCH = 64
+TOOL_CALLS = "tool_calls"  # the meter
 
 
 class Effect(msgspec.Struct, frozen=True, kw_only=True):
@@ -238,12 +239,17 @@ def as_json(effects: list[Effect]) -> str:
     """The effects as app.accept_v2 takes them: numbered, each with its message's columns beside its own; what is null is left out."""
     listed = []
     for number, effect in enumerate(effects):
-        columns: dict[str, object] = {name: value for name, value in zip(COLUMNS, VALUES(effect), strict=True) if value is not None}
+        columns = columns_of(effect)
         if effect.message:
             columns |= effect.message
         columns["n"] = number
         listed.append(columns)
     return msgspec.json.encode(listed).decode()
+
+
+def columns_of(effect: Effect) -> dict[str, object]:
+    """An effect's own columns by name; what is null is left out."""
+    return {name: value for name, value in zip(COLUMNS, VALUES(effect), strict=True) if value is not None}
 
 
 COLUMNS = tuple(name for name in Effect.__struct_fields__ if name not in ("message", "business"))

@@ -14,11 +14,11 @@ from webhooks import keys
 from webhooks.calls import status_facts
 from webhooks.envelope import Webhook
 from webhooks.information import key_of_information
+from webhooks.kinds import REPORT, STATUS
 from webhooks.persistence import persistently
 
 BURY = "SELECT app.bury_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
 SETTLE = text("UPDATE processed_webhooks SET state = 'done', reason = NULL WHERE tenant_id = :tenant AND key = :key AND state = 'dead'")
-REPORT, STATUS = "end-of-call-report", "status-update"
 
 
 class DeadLetters:

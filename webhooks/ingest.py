@@ -25,7 +25,7 @@ from webhooks.answers import NOTHING, Answer
 from webhooks.asked import asked_by
 from webhooks.bodies import body_of
 from webhooks.call_contents import content_of_report, content_of_status
-from webhooks.call_records import REPORT, STATUS, Told, told_by
+from webhooks.call_records import BY_REPORT, BY_STATUS, Told, told_by
 from webhooks.calls import CallFacts, report_facts, status_facts
 from webhooks.claims import Claims
 from webhooks.dead_letters import DeadLetters, settle
@@ -143,7 +143,7 @@ class Ingest:
             return await self._information(tenant, webhook)
         facts = report_facts(webhook.body)
         content = content_of_report(webhook.body, webhook.caller, tenant.privacy)
-        told = await told_by(REPORT, facts, content, webhook.assistant_id, self._keyring, tenant)
+        told = await told_by(BY_REPORT, facts, content, webhook.assistant_id, self._keyring, tenant)
         return await self._record(tenant, webhook, keys.report_key(webhook.call_id), told, final=True)
 
     async def _status(self, tenant: Snapshot, webhook: Webhook) -> Answer:
@@ -151,7 +151,7 @@ class Ingest:
             return await self._information(tenant, webhook)
         facts = status_facts(webhook.body)
         content = content_of_status(webhook.caller, tenant.privacy)
-        told = await told_by(STATUS, facts, content, webhook.assistant_id, self._keyring, tenant)
+        told = await told_by(BY_STATUS, facts, content, webhook.assistant_id, self._keyring, tenant)
         return await self._record(tenant, webhook, keys.status_key(webhook.call_id, facts.state), told, final=False)
 
     async def _record(self, tenant: Snapshot, webhook: Webhook, key: bytes, told: Told, *, final: bool) -> Answer:

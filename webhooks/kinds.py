@@ -1,5 +1,6 @@
 """The message types that Vapi documents; bodies of others are kept, for whoever has to make sense of them."""
 
+REPORT, STATUS = "end-of-call-report", "status-update"
 KNOWN = frozenset(
     {
         "assistant-request",
@@ -12,8 +13,8 @@ KNOWN = frozenset(
         "call.endpointing.request",
         "campaign.predial",
         "phone-call-control",
-        "status-update",
-        "end-of-call-report",
+        STATUS,
+        REPORT,
         "conversation-update",
         "speech-update",
         "model-output",

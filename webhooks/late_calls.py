@@ -20,7 +20,7 @@ from tenants.assistants import owners_of
 from tenants.snapshot import TenantBook
 from tenants.vapi_accounts import VapiKeys
 from webhooks.call_contents import content_of_answer
-from webhooks.call_records import ANSWER, Told, told_by
+from webhooks.call_records import BY_ANSWER, Told, told_by
 from webhooks.calls import answer_facts
 from webhooks.envelope import CALL, identifier, number_in, reread, text_in
 from webhooks.late_reports import START, UNANSWERED, Rules, Seen, Unreported, Verdict, note_calls, record, take, verdict
@@ -180,7 +180,7 @@ class LateCalls:
         if tenant is None:
             return Look("keyless")  # it was closed a moment ago
         content = content_of_answer(body, number_in(answer.customer), tenant.privacy)
-        return Look("ended", told=await told_by(ANSWER, facts, content, assistant, self._keyring, tenant))
+        return Look("ended", told=await told_by(BY_ANSWER, facts, content, assistant, self._keyring, tenant))
 
     async def _ours_alone(self, tenant: TenantId, assistant_id: str | None) -> bool:
         """Whether an assistant is registered for this tenant and for nobody else; a transient one is for nobody."""

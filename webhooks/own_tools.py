@@ -9,7 +9,7 @@ from runtime.ids import uuid7
 from tenants.snapshot import Snapshot, ToolView
 from webhooks import answers, keys
 from webhooks.asked import Asked, storable
-from webhooks.claims import Claimed, Claims, Effect
+from webhooks.claims import TOOL_CALLS, Claimed, Claims, Effect
 from webhooks.modes import ENFORCE, OFF, Mode
 from webhooks.runs import TWIN_SECONDS, Ended, Ran, RunEffect, Runs, Turn, Wanted, Work, attempted
 from webhooks.tool_answer import ToolOutcome
@@ -18,7 +18,6 @@ from webhooks.tool_request import ToolRequest
 
 CALL_SECONDS = 18.0  # Vapi gives a tool call 20 s unless it is told otherwise
 MARGIN_SECONDS = 1.0  # to store the answer
-METER = "tool_calls"
 
 
 class OwnTools:
@@ -115,7 +114,7 @@ def ended(asked: Asked, outcome: ToolOutcome, *, repeatable: bool) -> Ended:
     """How the run ends. Done and refused are final; what never arrived may be run again; in doubt it depends on the tool."""
     match outcome.kind:
         case "done":
-            return Ended("done", asked.said(result=outcome.text), METER)
+            return Ended("done", asked.said(result=outcome.text), TOOL_CALLS)
         case "refused":
             return Ended("failed", asked.said(error=outcome.text))
         case "doubtful" if not repeatable:

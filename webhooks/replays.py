@@ -27,13 +27,13 @@ from webhooks.claims import Claims
 from webhooks.dead_letters import settle
 from webhooks.envelope import read
 from webhooks.ingest import facts_fingerprint
+from webhooks.kinds import REPORT, STATUS
 from webhooks.modes import ENFORCE
 from webhooks.tool_calls import ToolCall
 from webhooks.tool_work import ToolWork
 
 TOOLS = ("tool-calls", "function-call")
 FACTS = msgspec.json.Decoder(CallFacts)
-REPORT, STATUS = "end-of-call-report", "status-update"
 NEW = "new"
 
 Rows = Sequence[dict[str, Any]]
@@ -96,7 +96,7 @@ class Replays:
         """What a report or a status says fills gaps again; what only informs was recorded, and that is all there is to it."""
         if row["type"] in (REPORT, STATUS) and row["call_id"] is not None:
             facts = facts_of(row, kept)
-            who = call_records.REPORT if row["type"] == REPORT else call_records.STATUS
+            who = call_records.BY_REPORT if row["type"] == REPORT else call_records.BY_STATUS
             content = content_of_kept(row, kept, tenant.privacy)
             told = await call_records.told_by(who, facts, content, row["assistant_id"], self._keyring, tenant)
             await self._claims.record_call(

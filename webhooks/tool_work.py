@@ -12,7 +12,7 @@ from tenants.snapshot import Snapshot
 from webhooks import answers, keys
 from webhooks.acts import Acts
 from webhooks.asked import Asked, storable
-from webhooks.claims import Claimed, Claims, Effect
+from webhooks.claims import TOOL_CALLS, Claimed, Claims, Effect
 from webhooks.duplicates import DuplicateCounter
 from webhooks.modes import ENFORCE, Mode
 from webhooks.own_tools import OwnTools
@@ -132,7 +132,7 @@ def effect_of(tenant: Snapshot, asked: Asked, prepared: Prepared) -> Effect:
         duplicate_answer=asked.said(result=SAME_TEXT) if same is not None else None,
         same_within=SAME_TEXT_SECONDS if same is not None else None,
         business=same,
-        meter="tool_calls" if prepared.result is not None else None,
+        meter=TOOL_CALLS if prepared.result is not None else None,
         message=message,
     )
 

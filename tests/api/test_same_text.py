@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from api.wiring import Wiring
@@ -159,3 +160,16 @@ async def test_two_ids_of_one_text_meet_before_either_claims(tenant: Tenant, wir
         await asyncio.sleep(0.3)
         assert not second.done()
     assert [row["outcome"] for row in await second] == ["new"]
+
+
+async def test_a_repeated_delivery_waits_for_nobody(tenant: Tenant, wiring: Wiring, effects: Effects) -> None:
+    """What is known is looked up before any lock is taken: a flood of twins does not queue behind a slow one."""
+    effect = Effect(
+        webhook_id=uuid7(), place=0, source="vapi", type="tool-calls", key="ef" * 16, fingerprint="cd" * 16, answer="{}", business=4243
+    )
+    again = msgspec.structs.replace(effect, webhook_id=uuid7(), answer='{"not": "this"}')
+    (first,) = await wiring.database.call_for_many(ACCEPT, tenant.id, as_json([effect]), [4243])
+    async with effects.owner.transaction(), asyncio.timeout(5):
+        await effects.owner.execute("SELECT pg_advisory_xact_lock(4243)")
+        (second,) = await wiring.database.call_for_many(ACCEPT, tenant.id, as_json([again]), [4243])
+    assert (first["outcome"], second["outcome"], second["answer"]) == ("new", "replay", "{}")

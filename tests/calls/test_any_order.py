@@ -22,7 +22,7 @@ from tests.conftest import MakeTenant
 from webhooks import call_list
 from webhooks.activity import NOTE, Seen, as_json
 from webhooks.call_contents import Content
-from webhooks.call_records import ANSWER, FIELDS, REPORT, STATUS, Told, content_of, mark, put_together
+from webhooks.call_records import BY_ANSWER, BY_REPORT, BY_STATUS, FIELDS, Told, content_of, mark, put_together
 from webhooks.calls import RANKS, CallFacts
 from webhooks.claims import Claims
 from webhooks.late_reports import Unreported, Verdict, record
@@ -49,15 +49,15 @@ class Telling:
 
 
 def states(who: str) -> st.SearchStrategy[str]:
-    return st.sampled_from([*RANKS, "not-found", "deletion-failed"]) if who == STATUS else st.just("ended")
+    return st.sampled_from([*RANKS, "not-found", "deletion-failed"]) if who == BY_STATUS else st.just("ended")
 
 
 @st.composite
 def tellings(draw: st.DrawFn) -> Telling:
-    who = draw(st.sampled_from([NOTED, STATUS, ANSWER, REPORT]))
+    who = draw(st.sampled_from([NOTED, BY_STATUS, BY_ANSWER, BY_REPORT]))
     if who == NOTED:
         return Telling(who, CallFacts("unknown"), Content(), draw(words), "enforce")
-    told = who != STATUS
+    told = who != BY_STATUS
     facts = CallFacts(
         state=draw(states(who)),
         started_at=draw(moments) if told else None,
@@ -89,12 +89,12 @@ class Office:
             await self.database.call(self.tenant.id, NOTE, self.tenant.id, as_json({(call_id, "model-output"): seen}))
             return
         told = self.told(one)
-        if one.who == ANSWER:
+        if one.who == BY_ANSWER:
             await record(self.database, self.unreported(call_id), Verdict("told", told=told))
             return
-        kind, key = ("end-of-call-report", call_id) if one.who == REPORT else ("status-update", f"{call_id} {one.facts.state}")
+        kind, key = ("end-of-call-report", call_id) if one.who == BY_REPORT else ("status-update", f"{call_id} {one.facts.state}")
         await Claims(self.database).record_call(
-            self.tenant.id, uuid7(), kind, call_id, one.assistant, key.encode(), b"f", told, final=one.who == REPORT, mode=one.mode
+            self.tenant.id, uuid7(), kind, call_id, one.assistant, key.encode(), b"f", told, final=one.who == BY_REPORT, mode=one.mode
         )
 
     def told(self, one: Telling) -> Told:
@@ -150,7 +150,7 @@ def expected(told: Sequence[Telling], keyring: Keyring) -> dict[str, Any]:
     return record | {
         "assistant_id": best(lambda one: one.assistant),
         "state": max((one for one in told if one.who != NOTED), key=lambda one: (one.facts.rank, standing(one))).facts.state,
-        "reported_by": "report" if REPORT in kinds else "vapi" if ANSWER in kinds else None,
+        "reported_by": "report" if BY_REPORT in kinds else "vapi" if BY_ANSWER in kinds else None,
         "unreadable": [],
     }
 
@@ -163,7 +163,7 @@ def expected_bill(record: dict[str, Any]) -> dict[str, tuple[int, Decimal]]:
     return {meter: (1, quantity) for meter, quantity in lines.items() if quantity is not None}
 
 
-OPENING = Telling(STATUS, CallFacts("queued"), Content(), None, "enforce")  # Vapi is asked only about calls that are known
+OPENING = Telling(BY_STATUS, CallFacts("queued"), Content(), None, "enforce")  # Vapi is asked only about calls that are known
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -192,7 +192,7 @@ async def test_a_call_is_what_its_messages_tell_at_once(office: Office, told: li
 async def test_what_is_told_again_writes_nothing(office: Office) -> None:
     call_id, report = (
         str(uuid4()),
-        Telling(REPORT, CallFacts("ended", seconds=Decimal(60), said_ms=5), Content("+12025550123"), "a", "enforce"),
+        Telling(BY_REPORT, CallFacts("ended", seconds=Decimal(60), said_ms=5), Content("+12025550123"), "a", "enforce"),
     )
     await office.hear(call_id, report)
     row = "SELECT xmin::text || ctid::text FROM calls WHERE tenant_id = $1 AND call_id = $2"
@@ -207,7 +207,7 @@ async def test_corrections_of_two_calls_are_never_one_line(office: Office) -> No
     for name in names:
         for seconds in (60, 70):
             await office.hear(
-                name, Telling(REPORT, CallFacts("ended", seconds=Decimal(seconds), said_ms=seconds), Content(), None, "enforce")
+                name, Telling(BY_REPORT, CallFacts("ended", seconds=Decimal(seconds), said_ms=seconds), Content(), None, "enforce")
             )
     lines = await office.owner.fetch(
         "SELECT source_id, quantity FROM usage_events WHERE tenant_id = $1 AND meter = 'call_seconds'", office.tenant.id
@@ -229,9 +229,11 @@ async def test_what_the_release_before_wrote_stands_as_the_kind_that_told_it(off
         " VALUES ($1, 'call_seconds', 'call:' || $2, 60, app.now())",
         office.tenant.id, call_id,
     )  # fmt: skip
-    await office.hear(call_id, Telling(STATUS, CallFacts("in-progress", ended_reason="of a status", said_ms=9), Content(), "a", "enforce"))
+    await office.hear(
+        call_id, Telling(BY_STATUS, CallFacts("in-progress", ended_reason="of a status", said_ms=9), Content(), "a", "enforce")
+    )
     shown = await office.shown(call_id)
     assert (shown["state"], shown["ended_reason"], shown["assistant_id"]) == ("ended", "of old", "a")
-    await office.hear(call_id, Telling(REPORT, CallFacts("ended", seconds=Decimal(61)), Content(), None, "enforce"))
+    await office.hear(call_id, Telling(BY_REPORT, CallFacts("ended", seconds=Decimal(61)), Content(), None, "enforce"))
     assert (await office.shown(call_id))["seconds"] == 61
     assert (await office.bill(call_id))["call_seconds"] == (1, 61)

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -7,9 +8,9 @@ import pytest
 from redis.asyncio import Redis
 
 from runtime.database import Database
-from runtime.redis import open_redis
+from runtime.redis import RedisError, open_redis
 from tests.dispatch.desk import Desk
-from webhooks.duplicates import FOLD_FIELD, TENANTS, DuplicateCounter, fold_duplicates, hash_of
+from webhooks.duplicates import FOLD_FIELD, PART, TENANTS, DuplicateCounter, fold_duplicates, hash_of
 
 Owner = asyncpg.Connection
 
@@ -55,6 +56,33 @@ async def test_duplicates_of_several_processes_are_added_up_for_their_own_tenant
     await counters[0].close()
     await fold_duplicates(database, redis)
     assert await counted(owner, desk) == [3, 7]
+
+
+async def test_a_flush_that_is_cut_short_is_taken_up_where_it_ended(desk: Desk, redis: Redis) -> None:
+    """Redis takes the first part of many and goes away: nothing is counted twice, nothing is lost."""
+    counter = DuplicateCounter(redis, pause=0.02)
+    count_up, calls = counter._count_up, 0
+
+    async def cut_short(**given: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise RedisError("gone")
+        return await count_up(**given)
+
+    counter._count_up = cut_short  # type: ignore[assignment]  # the script itself, but for one failure
+    for number in range(2 * PART + 100):
+        counter.count(desk.tenant, number.to_bytes(16))
+    await counter.close()
+    assert await redis.hlen(hash_of(desk.tenant)) == PART
+    await counter.close()
+    found = await redis.hgetall(hash_of(desk.tenant))
+    assert (len(found), {int(times) for times in found.values()}) == (2 * PART + 100, {1})
+    assert str(desk.tenant).encode() in {as_bytes(each) for each in await redis.smembers(TENANTS)}
+
+
+def as_bytes(answer: bytes | str) -> bytes:
+    return answer.encode() if isinstance(answer, str) else answer
 
 
 async def test_a_flush_happens_by_itself(desk: Desk, redis: Redis) -> None:

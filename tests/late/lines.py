@@ -18,7 +18,7 @@ from sandbox.vapi.server import organisation_of
 from tenants import vapi_accounts
 from tenants.snapshot import TenantBook
 from webhooks.call_contents import Content
-from webhooks.call_records import REPORT, STATUS, put_together
+from webhooks.call_records import BY_REPORT, BY_STATUS, put_together
 from webhooks.calls import CallFacts, report_facts, status_facts
 from webhooks.late_calls import LateCalls
 from webhooks.late_reports import ask_again
@@ -77,7 +77,7 @@ class Line:
     async def _record(self, kind: str, call_id: str, facts: CallFacts, assistant: str | None, *, final: bool) -> str:
         snapshot = await TenantBook(self.database).by_id(self.tenant)
         assert snapshot is not None
-        told = put_together(REPORT if final else STATUS, facts, Content(), assistant, self.keyring, snapshot)
+        told = put_together(BY_REPORT if final else BY_STATUS, facts, Content(), assistant, self.keyring, snapshot)
         how = (final, told.standing, told.says, told.keep_days)
         values = (self.tenant, uuid4(), kind, call_id, assistant, uuid4().bytes, b"f", *how)
         outcome: str = (await self.database.call(self.tenant, RECORD, *values))[0][0]

@@ -55,6 +55,13 @@ MUTATIONS: tuple[Mutation, ...] = (
         f"{SAME}::test_two_ids_of_one_text_meet_before_either_claims",
     ),
     mutation(
+        "what is known takes the lock all the same",
+        ACCEPT,
+        "ORDER BY w.key LIMIT 1) IS NULL\n  ) THEN",
+        "ORDER BY w.key LIMIT 1) IS NULL OR true\n  ) THEN",
+        f"{SAME}::test_a_repeated_delivery_waits_for_nobody",
+    ),
+    mutation(
         "one text under two ids is claimed in one wave",
         CLAIMS,
         "while turn < len(made) and",
