@@ -12,6 +12,7 @@ from runtime.crypto import Keyring
 from runtime.ids import TenantId, uuid7
 from runtime.refusals import Conflict, NotFound
 from tenants import audit, credentials
+from tenants.bounds import Kind, take_turn
 from tenants.signature_plans import BearerPlan, Plan, mode_of
 from tenants.tables import assistant_routes, assistants
 
@@ -69,7 +70,7 @@ async def rotate_secret(
     Raises:
         NotFound: the tenant has no such assistant. Invalid: the plan cannot work, or the given secret is none.
     """
-    await credentials.take_turn(connection, tenant)
+    await take_turn(connection, tenant, Kind.CREDENTIALS)
     row = await assistant_row(connection, tenant, assistant)
     plan = plan or row["plan"]
     await credentials.retire(connection, tenant, assistant, grace_seconds)

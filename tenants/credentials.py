@@ -17,6 +17,7 @@ from runtime.crypto import Keyring, SealBroken
 from runtime.ids import TenantId, uuid7
 from runtime.refusals import Conflict, NotFound
 from tenants import audit
+from tenants.bounds import Kind, take_turn
 from tenants.signature_plans import USUAL_HEADERS, BearerPlan, Plan, SignaturePlan, check, check_secret, mode_of, new_secret
 from tenants.tables import signing_credentials, webhook_credentials
 
@@ -112,18 +113,13 @@ async def add(
     return secret
 
 
-async def take_turn(connection: AsyncConnection, tenant: TenantId) -> None:
-    """Wait until nobody else changes the tenant's credentials; what they did is seen, and they wait until this transaction ends."""
-    await connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:tenant, 3))"), {"tenant": str(tenant)})
-
-
 async def refuse_too_many_signing(connection: AsyncConnection, tenant: TenantId) -> None:
     """Refuse one more signing secret of a tenant that has as many as it may.
 
     Raises:
         Conflict: it has.
     """
-    await take_turn(connection, tenant)
+    await take_turn(connection, tenant, Kind.CREDENTIALS)
     if (await connection.execute(LIVE_SIGNING, {"tenant": tenant})).scalar_one() >= MOST_SIGNING:
         raise Conflict(
             f"This tenant has {MOST_SIGNING} signing secrets that are valid, those in a grace included. End some with grace_seconds 0, "
@@ -137,7 +133,7 @@ async def refuse_too_many_headers(connection: AsyncConnection, tenant: TenantId)
     Raises:
         Conflict: there are too many.
     """
-    await take_turn(connection, tenant)
+    await take_turn(connection, tenant, Kind.CREDENTIALS)
     if (await connection.execute(LIVE_HEADERS, {"tenant": tenant, "usual": list(USUAL_HEADERS)})).scalar_one() > MOST_HEADERS:
         raise Conflict(f"A tenant's secrets come in at most {MOST_HEADERS} headers of their own.")
 
@@ -178,7 +174,7 @@ async def put(
         Invalid: the plan cannot work, or the secret is none. Conflict: the tenant has as many as it may.
     """
     check(plan)
-    await take_turn(connection, tenant)
+    await take_turn(connection, tenant, Kind.CREDENTIALS)
     before = await current(connection, tenant, None)
     kept = kept_secret(keyring, tenant, before, plan) if given is None else None
     await retire(connection, tenant, None, grace_seconds)
@@ -213,7 +209,7 @@ async def rotate(connection: AsyncConnection, keyring: Keyring, tenant: TenantId
     Raises:
         NotFound: it has none. Conflict: the tenant has as many as it may.
     """
-    await take_turn(connection, tenant)
+    await take_turn(connection, tenant, Kind.CREDENTIALS)
     before = await current(connection, tenant, None) or missing()
     await retire(connection, tenant, None, grace_seconds)
     secret = await add(connection, keyring, tenant, None, before.plan)

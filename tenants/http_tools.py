@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from sqlalchemy import delete, func, select, text
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runtime.addresses import AllowedHosts
 from runtime.crypto import Keyring
 from runtime.ids import TenantId
 from runtime.refusals import Invalid, NotFound
-from tenants import audit
+from tenants import audit, bounds
 from tenants.endpoints import PutEndpoint, check_endpoint, put_endpoint, rotate_endpoint, sealed_for, shown
 from tenants.tables import http_tools
 
@@ -96,23 +96,11 @@ async def put(
         "business_seconds": wanted.business_seconds,
         "parameters": wanted.parameters,
     }
-    await refuse_too_many(connection, tenant, wanted.name)
+    await bounds.refuse_too_many(connection, tenant, bounds.Kind.TOOLS, http_tools.c.name, wanted.name, MOST_TOOLS, "tools")
     put = await put_endpoint(connection, keyring, tenant, http_tools.c.name, wanted.name, values, wanted.secret)
     action, new = "tool.created" if put.created else "tool.changed", put.secret is not None
     await audit.record(connection, actor, action, tenant, wanted.name, method=wanted.method, new_secret=new)
     return put
-
-
-async def refuse_too_many(connection: AsyncConnection, tenant: TenantId, name: str) -> None:
-    """Refuse a new tool of a tenant that has as many as it may.
-
-    Raises:
-        Invalid: it has.
-    """
-    await connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:tenant, 2))"), {"tenant": str(tenant)})
-    query = select(func.count()).select_from(http_tools).where(http_tools.c.tenant_id == tenant, http_tools.c.name != name)
-    if (await connection.execute(query)).scalar_one() >= MOST_TOOLS:
-        raise Invalid.at("/name", f"A tenant has at most {MOST_TOOLS} tools; remove one first.")
 
 
 async def rotate(connection: AsyncConnection, keyring: Keyring, tenant: TenantId, name: str, grace_seconds: int, actor: str) -> PutEndpoint:

@@ -5,13 +5,13 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import delete, func, literal_column, select, text
+from sqlalchemy import delete, literal_column, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runtime.ids import TenantId
 from runtime.refusals import Invalid, NotFound
-from tenants import audit, carried, destinations
+from tenants import audit, bounds, destinations
 from tenants.destinations import Destination, StoredDestination
 from tenants.tables import assistants, inbound_routes
 
@@ -23,7 +23,6 @@ WITHHELD = frozenset({"server", "serverurl", "serverurlsecret", "credentials", "
 MOST_ROUTES = 200  # every snapshot of the tenant carries them
 LARGEST = 4_096  # bytes of overrides and variables
 CARRIED = (inbound_routes.c.target, inbound_routes.c.overrides, inbound_routes.c.variables)  # by the snapshot, beside the number
-TOO_MANY_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:tenant, 3))")
 Variable = str | int | float | bool
 
 
@@ -129,7 +128,7 @@ async def put(
     check(target, overrides, variables)
     if target.assistant_id is not None:
         await refuse_foreign(connection, tenant, target.assistant_id)
-    await refuse_too_many(connection, tenant, phone_number)
+    await bounds.refuse_too_many(connection, tenant, bounds.Kind.ROUTES, inbound_routes.c.phone_number, phone_number, MOST_ROUTES, "routes")
     values = {"target": msgspec.to_builtins(target), "overrides": overrides, "variables": variables}
     query = (
         insert(inbound_routes)
@@ -138,7 +137,7 @@ async def put(
         .returning(*inbound_routes.c, literal_column("xmax = 0").label("created"))  # xmax is 0 where the row was inserted
     )
     row = dict((await connection.execute(query)).mappings().one())
-    await carried.refuse_too_large(connection, tenant, inbound_routes, CARRIED, "routes")
+    await bounds.refuse_too_large(connection, tenant, inbound_routes, CARRIED, "routes")
     action = "inbound_route.created" if row.pop("created") else "inbound_route.changed"
     await audit.record(connection, actor, action, tenant, tail(phone_number), to=next(iter(values["target"])))
     return row
@@ -158,19 +157,6 @@ async def refuse_foreign(connection: AsyncConnection, tenant: TenantId, assistan
     query = select(assistants.c.id).where(assistants.c.tenant_id == tenant, assistants.c.id == assistant)
     if (await connection.execute(query)).scalar_one_or_none() is None:
         raise Invalid.at("/assistant_id", "There is no such assistant.")
-
-
-async def refuse_too_many(connection: AsyncConnection, tenant: TenantId, phone_number: str) -> None:
-    """Refuse a new route of a tenant that has as many as it may.
-
-    Raises:
-        Invalid: it has.
-    """
-    await connection.execute(TOO_MANY_LOCK, {"tenant": str(tenant)})
-    others = (inbound_routes.c.tenant_id == tenant, inbound_routes.c.phone_number != phone_number)
-    query = select(func.count()).select_from(inbound_routes).where(*others)
-    if (await connection.execute(query)).scalar_one() >= MOST_ROUTES:
-        raise Invalid.at("/phone_number", f"A tenant has at most {MOST_ROUTES} routes; remove one first.")
 
 
 async def route(connection: AsyncConnection, tenant: TenantId, phone_number: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from runtime.fresh import FreshCache
 from runtime.ids import TenantId, uuid7
 from runtime.refusals import Conflict, NotFound
 from tenants import audit
+from tenants.bounds import Kind, take_turn
 from tenants.registrations import RegistrationRequest, put_registration
 from tenants.tables import registrations, sender_routes, senders
 from tenants.tiers import sender_tiers
@@ -76,7 +77,7 @@ async def put_sender(
     Raises:
         Conflict: the account's sender belongs to another tenant.
     """
-    await connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:tenant, 1))"), {"tenant": str(tenant)})
+    await take_turn(connection, tenant, Kind.SENDERS)
     sender_id = await claim_route(connection, tenant, wanted)
     existing = (
         (await connection.execute(select(senders).where(senders.c.tenant_id == tenant, senders.c.id == sender_id))).mappings().one_or_none()

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import delete, func, literal_column, select, text, update
+from sqlalchemy import delete, literal_column, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runtime.ids import TenantId
 from runtime.refusals import Invalid, NotFound
-from tenants import audit, carried, destinations, opening_hours
+from tenants import audit, bounds, destinations, opening_hours
 from tenants.destinations import Destination, StoredDestination
 from tenants.hours import Hours
 from tenants.tables import transfer_directory
@@ -19,7 +19,6 @@ from tenants.tables import transfer_directory
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 _-]{0,62}[A-Za-z0-9])?")
 MOST_ENTRIES = 100  # every snapshot of the tenant carries them
 LARGEST_HOURS = 4_096  # bytes of an entry's hours
-LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:tenant, 4))")
 entries = transfer_directory.c
 CARRIED = (entries.destination, entries.message, entries.hours, entries.closed_message)  # by the snapshot, beside the name
 
@@ -68,7 +67,7 @@ async def put(connection: AsyncConnection, tenant: TenantId, wanted: Entry, acto
         raise Invalid.at("/name", "A name has 1 to 64 letters, digits, spaces, underscores and hyphens.")
     destinations.check(wanted.destination)
     hours = hours_of(wanted)
-    await refuse_too_many(connection, tenant, wanted.name)
+    await bounds.refuse_too_many(connection, tenant, bounds.Kind.ENTRIES, entries.name, wanted.name, MOST_ENTRIES, "entries")
     if wanted.is_default:
         others = (entries.tenant_id == tenant, entries.name != wanted.name, entries.is_default)
         await connection.execute(update(transfer_directory).where(*others).values(is_default=False, updated_at=text("app.now()")))
@@ -87,7 +86,7 @@ async def put(connection: AsyncConnection, tenant: TenantId, wanted: Entry, acto
         .returning(*entries, literal_column("xmax = 0").label("created"))  # xmax is 0 where the row was inserted
     )
     row = dict((await connection.execute(query)).mappings().one())
-    await carried.refuse_too_large(connection, tenant, transfer_directory, CARRIED, "entries")
+    await bounds.refuse_too_large(connection, tenant, transfer_directory, CARRIED, "entries")
     action = "transfer_entry.created" if row.pop("created") else "transfer_entry.changed"
     await audit.record(connection, actor, action, tenant, wanted.name, to=wanted.destination.type, is_default=wanted.is_default)
     return row
@@ -105,18 +104,6 @@ def hours_of(wanted: Entry) -> Hours | None:
         raise Invalid.at("/hours", f"The hours of an entry have at most {LARGEST_HOURS:,} bytes.")
     opening_hours.check(wanted.hours, "/hours")
     return wanted.hours
-
-
-async def refuse_too_many(connection: AsyncConnection, tenant: TenantId, name: str) -> None:
-    """Refuse a new entry of a tenant that has as many as it may.
-
-    Raises:
-        Invalid: it has.
-    """
-    await connection.execute(LOCK, {"tenant": str(tenant)})
-    query = select(func.count()).select_from(transfer_directory).where(entries.tenant_id == tenant, entries.name != name)
-    if (await connection.execute(query)).scalar_one() >= MOST_ENTRIES:
-        raise Invalid.at("/name", f"A tenant has at most {MOST_ENTRIES} entries; remove one first.")
 
 
 async def entry(connection: AsyncConnection, tenant: TenantId, name: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 
 from runtime import clock
 from runtime.settings import Settings
-from tenants.carried import LARGEST
+from tenants.bounds import LARGEST
 from tests.api.asking import NUMBER, calling, has, told
 from tests.api.effects import Effects
 from tests.api.outages import Relay

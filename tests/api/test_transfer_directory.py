@@ -10,7 +10,7 @@ import pytest
 
 from api.wiring import Wiring
 from runtime import clock
-from tenants.carried import LARGEST
+from tenants.bounds import LARGEST
 from tenants.hours import DAYS
 from tests.api.asking import asking, has, told
 from tests.api.effects import Effects
