@@ -10,6 +10,8 @@ import asyncpg
 ROWS = {
     "claims": "SELECT tenant_id, 'claims ' || state FROM processed_webhooks",
     "messages": "SELECT tenant_id, 'messages' FROM messages",
+    "canceled": "SELECT tenant_id, 'canceled' FROM messages WHERE status = 'canceled'",
+    "opt-outs": "SELECT tenant_id, 'opt-outs' FROM opt_outs",
     "arrivals": "SELECT tenant_id, 'arrivals' FROM control.arrivals",
     "usage": "SELECT tenant_id, 'usage ' || meter FROM usage_events",
     "calls": "SELECT tenant_id, 'calls ' || state FROM calls",

@@ -41,6 +41,8 @@ PATHS: Mapping[str, Path] = {  # the longest first, so that lanes end together
     "send-sms": webhook_paths.send_sms,
     "one-seen-one-new": webhook_paths.one_seen_one_new,
     "same-text": webhook_paths.same_text,
+    "cancel-sms": webhook_paths.cancel_sms,
+    "opt-out": webhook_paths.opt_out,
     "function-call": webhook_paths.function_call,
     "report": webhook_paths.report,
     "status": webhook_paths.status,

@@ -1,6 +1,8 @@
 """Paths of Vapi's webhooks. The neighbour gets every one first, under equal ids, and nothing of it may change afterwards."""
 
 import json
+from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 from sandbox.vapi import bodies
@@ -10,6 +12,8 @@ from tests.faults.relay import HOST
 from tests.kills.client import Answer
 
 TEXT = {"claims__done": 1, "messages": 1, "arrivals": 1, "usage__tool_calls": 1}
+ACTED = {"claims__done": 1, "usage__tool_calls": 1}
+AREAS = count(320)  # each caller opts out once
 RUN = ours(claims__done=1, usage__tool_calls=1, **{AT_TOOL.replace(" ", "__"): 1})
 
 
@@ -59,6 +63,21 @@ async def same_text(house: House, mark: str) -> Order:
     for tenant in (house.ours, house.neighbour):
         await given(house, tenant, tool_calls(mark, item("send_sms", {"body": mark}, "call_1")))
     return await webhook(house, tool_calls(mark, item("send_sms", {"body": mark}, "call_2")), {"claims__done": 1})
+
+
+async def cancel_sms(house: House, mark: str) -> Order:
+    """A text of this call that was to leave tomorrow does not."""
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    for tenant in (house.ours, house.neighbour):
+        await given(house, tenant, tool_calls(mark, item("send_sms", {"body": mark, "send_at": tomorrow}, "call_1")))
+    return await webhook(house, tool_calls(mark, item("cancel_sms", {}, "call_2")), ACTED | {"canceled": 1, "arrivals": 1})
+
+
+async def opt_out(house: House, mark: str) -> Order:
+    """A caller whom nobody texts any more."""
+    body = tool_calls(mark, item("opt_out", {}, "call_1"))
+    body["message"]["customer"] = {"number": f"+1{next(AREAS)}5550157"}
+    return await webhook(house, body, ACTED | {"opt-outs": 1})
 
 
 async def function_call(house: House, mark: str) -> Order:
