@@ -4,6 +4,7 @@ from tests.mutants.mutation import Edit, Mutation, mutation
 
 ACCEPT = "migrations/sql/0002/20_accept.sql"
 RUNS = "migrations/sql/0002/30_runs.sql"
+RECORDS = "migrations/sql/0003/60_calls.sql"
 CLAIMS = "webhooks/claims.py"
 ONCE = "tests/api/test_once.py"
 CALLS = "tests/api/test_once_calls.py"
@@ -91,7 +92,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     mutation(
         "the fingerprint of a report is ignored",
-        ACCEPT,
+        RECORDS,
         "WHEN v_fingerprint IS NOT DISTINCT FROM p_fingerprint THEN 'replay'",
         "WHEN true THEN 'replay'",
         f"{CALLS}::test_a_fuller_report_fills_the_gaps_and_the_bill",
@@ -134,7 +135,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     mutation(
         "a dead letter is not taken over by its next delivery",
-        ACCEPT,
+        RECORDS,
         "      IF v_found = 'dead' THEN\n",
         "      IF false THEN\n",
         "tests/api/test_replay.py::test_a_report_that_we_failed_on_is_handled_when_it_comes_again",
