@@ -122,8 +122,10 @@ async def test_ctrl_c_ends_politely_with_what_was_done(house: House) -> None:
 # -- one call ----------------------------------------------------------------------------------------------------------
 
 
-async def test_each_message_is_shown_with_its_answer(house: House) -> None:
-    call = await simulate("call", "--tenant", SLUG, "--script", "booking", "--speed", "1000", "--data-dir", data_dir(house))
+@pytest.mark.parametrize("seed", ["s3", "s1"])  # the text alone, and after the time of day in one delivery
+async def test_each_message_is_shown_with_its_answer(seed: str, house: House) -> None:
+    words = ("--script", "booking", "--seed", seed, "--speed", "1000", "--data-dir", data_dir(house))
+    call = await simulate("call", "--tenant", SLUG, *words)
     assert call.code == 0, call.out + call.err
     assert "Both agree." in call.out
     for kind in ("status-update", "tool-calls", "end-of-call-report"):

@@ -14,7 +14,7 @@ from trunkline.simulate.seats import Seats
 from trunkline.simulate.target import NotPlayable, Target, look
 
 CALLER = "+12135550123"
-SHOWN_ANSWER = 160
+SHOWN_ANSWER = 600  # characters: both results of a delivery with two calls
 ACCEPTED = range(200, 300)
 
 
@@ -80,8 +80,13 @@ def line(delivery: player.Delivery) -> str:
     if delivery["status"] is None:
         return f"{delivery['type']:<38} {size:>11}  no answer{again}: {delivery['error']}"
     replayed = ", replayed" if delivery["replayed"] else ""
-    answer = (delivery["answer"] or "")[:SHOWN_ANSWER]
+    answer = shortened(delivery["answer"] or "")
     return f"{delivery['type']:<38} {size:>11}  {delivery['status']} in {delivery['milliseconds']:,.0f} ms{replayed}{again}  {answer}"
+
+
+def shortened(answer: str) -> str:
+    """An answer, its end left out where it is long."""
+    return answer if len(answer) <= SHOWN_ANSWER else f"{answer[:SHOWN_ANSWER]}…"
 
 
 def summary(result: dict[str, Any]) -> str:
