@@ -25,9 +25,9 @@ async def superuser(servers: Servers, scratch: DatabaseUrls) -> AsyncIterator["a
     await connection.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 async def application(urls: DatabaseUrls) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-    """The application's role without the application: nothing but the database refuses."""
+    """The application's role without the application: nothing but the database refuses. Each test's own: others end the role's backends."""
     connection = await asyncpg.connect(urls.app_url)
     assert await connection.fetchval("SELECT current_user") == APPLICATION
     yield connection
