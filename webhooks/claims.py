@@ -236,15 +236,23 @@ def next_batch(waiting: "deque[Waiting]") -> "list[Waiting]":
 
 
 def as_json(effects: list[Effect]) -> str:
-    """The effects as app.accept_v2 takes them: numbered, each with its message's columns beside its own; what is null is left out."""
+    """The effects as app.accept_v2 takes them, in the order of their keys: numbered by their places, each with its message's columns.
+
+    What is null is left out.
+    """
     listed = []
-    for number, effect in enumerate(effects):
+    for number, effect in sorted(enumerate(effects), key=key_of):
         columns = columns_of(effect)
         if effect.message:
             columns |= effect.message
         columns["n"] = number
         listed.append(columns)
     return msgspec.json.encode(listed).decode()
+
+
+def key_of(numbered: tuple[int, Effect]) -> str:
+    """What effects are put in order by."""
+    return numbered[1].key
 
 
 def columns_of(effect: Effect) -> dict[str, object]:

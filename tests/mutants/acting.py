@@ -4,8 +4,8 @@ from tests.mutants.mutation import Mutation, mutation
 
 TOOLS = "migrations/sql/0003/50_tools.sql"
 ACTING = "tests/api/test_acting_tools.py"
-NEWEST = """t.call_id = p_call AND t.recipient = p_recipient AND t.status = ANY (p_waiting)
-    ORDER BY t.id DESC LIMIT 1 FOR UPDATE;"""
+NEWEST = """t.call_id BETWEEN p_call AND p_call AND t.recipient = p_recipient AND t.status = ANY (p_waiting)
+    ORDER BY t.call_id DESC, t.id DESC LIMIT 1 FOR UPDATE;"""
 
 MUTATIONS: tuple[Mutation, ...] = (
     mutation(

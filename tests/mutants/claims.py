@@ -63,6 +63,13 @@ MUTATIONS: tuple[Mutation, ...] = (
         f"{SAME}::test_a_repeated_delivery_waits_for_nobody",
     ),
     mutation(
+        "the look for the same text may walk all texts of its recipient",
+        ACCEPT,
+        "SET enable_seqscan = off SET enable_sort = off AS $$  -- each look",
+        "SET enable_seqscan = off AS $$  -- each look",
+        "tests/retention/test_young_tables.py",
+    ),
+    mutation(
         "one text under two ids is claimed in one wave",
         CLAIMS,
         "while turn < len(made) and",

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -12,6 +13,8 @@ from runtime.database import Database, open_database
 from runtime.ids import TenantId, uuid7
 from tests.conftest import Servers, migrated
 from trunkline.dev.databases import DatabaseUrls
+
+ACCEPT = "SELECT outcome FROM app.accept_v2($1, $2, '{}')"
 
 Owner = asyncpg.Connection
 NOW = "CREATE OR REPLACE FUNCTION app.now() RETURNS timestamptz LANGUAGE sql VOLATILE PARALLEL SAFE AS $now$SELECT {}$now$"
@@ -60,6 +63,16 @@ class Keys:
 
     async def of(self, tenant: UUID) -> set[bytes]:
         return {row["key"] for row in await self.owner.fetch("SELECT key FROM processed_webhooks WHERE tenant_id = $1", tenant)}
+
+
+def effect_of(key: str) -> dict[str, Any]:
+    """An effect with a text, as ingest gives it."""
+    return {
+        "n": 0, "webhook_id": str(uuid7()), "place": 0, "source": "vapi", "type": "tool-calls", "key": key, "fingerprint": "0c" * 16,
+        "store": True, "state": "done", "answer": "{}", "message_id": str(uuid7()), "recipient": "+12025550101", "body": "Hello",
+        "class": "otp", "priority": 0, "encoding": "gsm7", "segments": 1, "status": "queued", "sender_id": str(uuid4()),
+        "registration_id": str(uuid4()), "call_id": key,
+    }  # fmt: skip
 
 
 def id_of(moment: datetime) -> UUID:

@@ -3,13 +3,13 @@
 import asyncio
 import json
 from datetime import UTC, datetime, timedelta
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 
 from runtime.database import Database
-from runtime.ids import OPERATOR, TenantId, uuid7
-from tests.retention.conftest import Keys, MakeKeeper, Owner, Travel, id_of
+from runtime.ids import OPERATOR, TenantId
+from tests.retention.conftest import ACCEPT, Keys, MakeKeeper, Owner, Travel, effect_of, id_of
 from webhooks import cleanup
 from webhooks.cleanup import clean_up
 
@@ -137,14 +137,9 @@ async def test_the_last_batch_does_not_walk_through_what_lives(database: Databas
 
 async def claim(database: Database, tenant: TenantId, key: str) -> str:
     """One delivery of an effect, as ingest claims it, with a text of its own."""
-    effect = {
-        "n": 0, "webhook_id": str(uuid7()), "place": 0, "source": "vapi", "type": "tool-calls", "key": key, "fingerprint": "0c" * 16,
-        "store": True, "state": "done", "answer": "{}", "message_id": str(uuid7()), "recipient": "+12025550101", "body": "Hello",
-        "class": "otp", "priority": 0, "encoding": "gsm7", "segments": 1, "status": "queued", "sender_id": str(uuid4()),
-        "registration_id": str(uuid4()), "call_id": key,
-    }  # fmt: skip
+    effect = effect_of(key)
     while True:
-        found = await database.call_for_many("SELECT outcome FROM app.accept_v2($1, $2, '{}')", tenant, json.dumps([effect]))
+        found = await database.call_for_many(ACCEPT, tenant, json.dumps([effect]))
         outcome: str = found[0]["outcome"]
         if outcome != "absent":  # it ended between the claim and the look
             return outcome

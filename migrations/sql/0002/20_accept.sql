@@ -1,12 +1,13 @@
 -- Ingest as in 0001, and one thing more: the same text to the same person in the same call, asked for under two ids, is one text.
--- p_effects as app.accept_v1, and for each {caller, replay_of, duplicate_answer, same_within}: with duplicate_answer, a text
+-- p_effects as app.accept_v1, in the order of their keys, so that two batches with the same keys cannot wait for each other in a ring,
+-- and for each {caller, replay_of, duplicate_answer, same_within}: with duplicate_answer, a text
 -- of this call with the same words, recipient and time that was accepted less than same_within seconds ago answers for this one.
 -- p_locks: the numbers of such texts, in ascending order. Two deliveries of one text under two ids meet here before either
 -- claims: the second one looks only when the first has committed. All locks are taken before any key, so nobody waits in a ring.
 -- What is known already, as a repeated delivery is, waits for nobody and writes nothing.
 CREATE FUNCTION app.accept_v2(p_tenant uuid, p_effects jsonb, p_locks bigint[])
 RETURNS TABLE (n integer, outcome text, answer text, message_id uuid) LANGUAGE plpgsql
-SET enable_seqscan = off AS $$  -- a plan made while a table was small must not outlive it
+SET enable_seqscan = off SET enable_sort = off AS $$  -- each look by the index that has its order: a plan of a small table lives on
 #variable_conflict use_column
 DECLARE
   v_now timestamptz := app.now();
@@ -40,11 +41,12 @@ BEGIN
         SELECT true AS found FROM opt_outs AS o WHERE o.tenant_id = p_tenant AND o.recipient = x.recipient LIMIT 1) AS s ON true
       LEFT JOIN LATERAL (
         SELECT m.id FROM messages AS m
-        WHERE m.tenant_id = p_tenant AND m.call_id = x.call_id AND m.recipient = x.recipient AND m.body = x.body
+        -- a range and an order here too (see below): only the index of calls has it, and a busy recipient's texts are not walked
+        WHERE m.tenant_id = p_tenant AND m.call_id BETWEEN x.call_id AND x.call_id AND m.recipient = x.recipient AND m.body = x.body
           AND m.created_at > v_now - make_interval(secs => x.same_within)
           AND (m.due_at = coalesce(x.due_at, m.created_at) OR (x.due_at IS NULL AND m.attempt > 0))  -- Twilio may have put it off
           AND m.status NOT IN ('failed', 'undelivered', 'canceled')
-        LIMIT 1) AS d ON x.duplicate_answer IS NOT NULL
+        ORDER BY m.call_id, m.id LIMIT 1) AS d ON x.duplicate_answer IS NOT NULL
       WHERE x.store
     ), claimed AS (
       INSERT INTO processed_webhooks
@@ -52,7 +54,7 @@ BEGIN
          replay_of, answer, message_id, received_at)
       SELECT p_tenant, e.key, e.fingerprint, e.webhook_id, e.place, e.source, e.type, e.state, e.call_id, e.assistant_id, e.tool_call_id, e.name,
              e.arguments, e.caller, e.replay_of, e.answer, e.linked_id, v_now
-      FROM e ORDER BY e.key  -- in one order, so that two batches with the same keys cannot wait for each other in a ring
+      FROM e
       ON CONFLICT (tenant_id, key) DO NOTHING
       RETURNING webhook_id, place
     ), mine AS (

@@ -28,12 +28,13 @@ BEGIN
   v_other := v_again AND m.other;
   IF NOT v_again THEN
     SELECT t.id AS message_id, t.registration_id, t.segments INTO m FROM messages AS t
-    WHERE t.tenant_id = p_tenant AND t.call_id = p_call AND t.recipient = p_recipient AND t.status = ANY (p_waiting)
-    ORDER BY t.id DESC LIMIT 1 FOR UPDATE;
+    WHERE t.tenant_id = p_tenant AND t.call_id BETWEEN p_call AND p_call AND t.recipient = p_recipient AND t.status = ANY (p_waiting)
+    ORDER BY t.call_id DESC, t.id DESC LIMIT 1 FOR UPDATE;  -- in the order of the calls' index: a tenant's texts are not walked
     IF NOT FOUND THEN
       RETURN QUERY
         SELECT CASE WHEN t.status IN ('failed', 'undelivered') THEN 'failed' WHEN t.status = 'canceled' THEN 'gone' ELSE 'left' END, t.id
-        FROM messages AS t WHERE t.tenant_id = p_tenant AND t.call_id = p_call AND t.recipient = p_recipient ORDER BY t.id DESC LIMIT 1;
+        FROM messages AS t WHERE t.tenant_id = p_tenant AND t.call_id BETWEEN p_call AND p_call AND t.recipient = p_recipient
+        ORDER BY t.call_id DESC, t.id DESC LIMIT 1;
       IF NOT FOUND THEN
         RETURN QUERY SELECT 'none'::text, NULL::uuid;
       END IF;
