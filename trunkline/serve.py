@@ -8,6 +8,7 @@ from api.app import create_edge
 from migrations.run import newest
 from runtime.settings import Settings
 from trunkline.observed import observe
+from trunkline.whole_answers import WholeAnswers
 
 DRAIN_SECONDS = 25
 
@@ -20,7 +21,7 @@ def serve(settings: Settings) -> None:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=WholeAnswers,
         access_log=False,
         log_level="warning",
         server_header=False,
