@@ -126,6 +126,7 @@ class Snapshot:
     bearer_headers: tuple[bytes, ...] = ()  # where secrets may come beside Authorization and X-Vapi-Secret
     signing: tuple[SigningView, ...] = field(default=(), repr=False)
     opened: dict[str, bytes] = field(default_factory=dict, repr=False)  # sealed secret → key: each is opened once per snapshot
+    recognised: dict[str, bytes] = field(default_factory=dict, repr=False)  # accepted secret → keyed hash: each is hashed once per snapshot
     privacy: Privacy = MASKED
     hours: Hours | None = None  # when the tenant is open; None while nobody has said so
     accepted_since: dict[UUID, int] = field(default_factory=dict)  # segments per registration that this process added

@@ -36,16 +36,20 @@ def without_prefix(value: bytes) -> str:
 def authenticates(tenant: Snapshot | None, keyring: Keyring, secrets: list[str]) -> bool:
     """Whether one of the secrets is a valid one of this tenant.
 
-    A refusal costs the same work whoever the tenant is, and whether there is one: as many hashes as secrets can be presented.
+    A refusal costs the same work whoever the tenant is, and whether there is one: as many hashes as secrets can be presented. One
+    that was accepted is not hashed again under this snapshot; whoever presents it has it already.
     """
     valid: Mapping[bytes, float] = tenant.credentials if tenant else {}
+    recognised = tenant.recognised if tenant else {}
     moment, matched = clock.monotonic(), False
     for secret in secrets:
-        for digest in keyring.digests(secret):
+        for digest in (recognised[secret],) if secret in recognised else keyring.digests(secret):
             # the table is searched by a keyed hash, which nobody outside can steer; the last word is a constant-time compare
             until = valid.get(digest)
             same = hmac.compare_digest(digest, digest if until is not None else NOBODY_HASH)
-            matched |= same and until is not None and moment < until and secret != ""
+            if same and until is not None and moment < until and secret != "":
+                recognised[secret] = digest
+                matched = True
     if not matched:
         for _ in range(len(secrets), MOST_PRESENTED):
             keyring.digests("")

@@ -54,12 +54,15 @@ FIELDS = msgspec.json.Decoder(Fields)
 
 def digest(*parts: str | bytes | None) -> bytes:
     """A hash of the parts, each with its length, so that no two lists of parts run together."""
-    hashed = blake2b(digest_size=SIZE)
-    for part in parts:
-        raw = b"" if part is None else part if isinstance(part, bytes) else part.encode(errors="surrogatepass")
-        hashed.update(b"-" if part is None else b"%d:" % len(raw))
-        hashed.update(raw)
-    return hashed.digest()
+    return blake2b(b"".join([framed(part) for part in parts]), digest_size=SIZE).digest()
+
+
+def framed(part: str | bytes | None) -> bytes:
+    """A part with its length before it; nothing is not the same as empty."""
+    if part is None:
+        return b"-"
+    raw = part if isinstance(part, bytes) else part.encode(errors="surrogatepass")
+    return b"%d:%b" % (len(raw), raw)
 
 
 def canonical(value: Any) -> bytes:

@@ -58,6 +58,22 @@ class Item(msgspec.Struct, rename="camel"):
     tool_call: Raw | UnsetType = UNSET
 
 
+class UsualFunction(msgspec.Struct):
+    """What nearly all calls have under `function`."""
+
+    name: str
+    arguments: Raw
+
+
+class UsualCall(msgspec.Struct, rename="camel"):
+    """A call as nearly all are (shapes A, B, F)."""
+
+    id: str
+    function: UsualFunction
+    tool_call: Raw | UnsetType = UNSET
+
+
+USUAL = msgspec.json.Decoder(list[UsualCall])
 LIST = msgspec.json.Decoder(list[Raw])
 ITEM = msgspec.json.Decoder(Item)
 NOTHING = Item()
@@ -69,7 +85,7 @@ def tool_calls(message: Message) -> list[ToolCall]:
     Raises:
         Invalid: there is a list and none that can be read, or one without end: then nobody knows whom to answer.
     """
-    found = read_all([found_in(item) for item in items(message)])
+    found = read_all(usual(message.tool_call_list) or [found_in(item) for item in items(message)])
     once: dict[object, ToolCall] = {}
     for place, call in enumerate(found):
         known = once.setdefault(place if call.id is None or call.id in CONSTANT_IDS else call.id, call)
@@ -89,6 +105,17 @@ def function_calls(message: Message) -> list[ToolCall]:
     if found is None:
         raise Invalid('The body is not a Vapi message: "message.functionCall" is not an object that can be read.')
     return read_all([plain(found)])
+
+
+def usual(raw: Raw | UnsetType) -> list[Found] | None:
+    """The calls of a list read in one go; None: one of them is of another shape, or too many are there."""
+    listed = part(USUAL, raw) if present(raw) else None
+    if listed is None or len(listed) > MOST_ANSWERED:
+        return None
+    for call in listed:
+        if not call.id or not call.function.name or present(call.tool_call) or not present(call.function.arguments):
+            return None
+    return [Found(call.id, call.function.name, call.function.arguments) for call in listed]
 
 
 def items(message: Message) -> list[Item]:

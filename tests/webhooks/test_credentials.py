@@ -79,6 +79,19 @@ def test_a_secret_ends() -> None:
     assert not authenticates(tenant("s", until=clock.monotonic() - 0.001), KEYRING, ["s"])
 
 
+def test_a_secret_that_was_accepted_is_not_hashed_again_and_ends_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed, keyed = [], crypto.keyed
+    ending = tenant("s", until=clock.monotonic() + 60)
+    monkeypatch.setattr(crypto, "keyed", lambda key, secret: hashed.append(secret) or keyed(key, secret))
+    assert [authenticates(ending, KEYRING, ["s"]) for _ in range(3)] == [True] * 3
+    assert hashed == ["s"]
+    assert not authenticates(ending, KEYRING, ["wrong"])
+    assert list(ending.recognised) == ["s"], "what was refused is not remembered"
+    later = clock.monotonic() + 61
+    monkeypatch.setattr(clock, "monotonic", lambda: later)
+    assert not authenticates(ending, KEYRING, ["s"])
+
+
 def test_a_secret_hashed_with_an_older_key_still_opens_until_that_key_is_gone() -> None:
     newer = new_master_key("two")
     assert authenticates(tenant("s"), Keyring.parse(f"{newer},{KEY}"), ["s"])

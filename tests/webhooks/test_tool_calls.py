@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.refusals import Invalid
+from tests.webhooks.shapes import DELIVERIES, Delivery
 from webhooks import keys
 from webhooks.envelope import read
 from webhooks.tool_calls import LONGEST_ARGUMENTS, MOST_ANSWERED, NO_TOOL, TOO_LONG, ToolCall, tool_calls
@@ -231,3 +232,12 @@ def test_any_list_is_calls_with_different_ids_or_a_fault(listed: list[Any], fiel
     ids = [call.id for call in found if call.id is not None and call.fault is None]
     assert len(ids) == len(set(ids))
     assert len(found) <= sum(isinstance(each, dict) for each in listed)
+
+
+@given(DELIVERIES)
+def test_a_list_read_in_one_go_reads_as_one_by_one(delivery: Delivery) -> None:
+    message = read(delivery.rendered("x")).message
+    quickly = tool_calls(message)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("webhooks.tool_calls.usual", lambda _raw: None)
+        assert tool_calls(message) == quickly
