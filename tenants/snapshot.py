@@ -183,7 +183,7 @@ class TenantBook:
         self._by_slug.forget_all()
 
     async def _load(self, slug: str) -> Snapshot | None:
-        found = await self._database.call_for_many("SELECT app.tenant_snapshot_v3($1)", slug)
+        found = await self._database.call_for_many("SELECT app.tenant_snapshot_v4($1)", slug)
         document = found[0][0]
         return None if document is None else snapshot_of(msgspec.json.decode(document, type=Raw))
 

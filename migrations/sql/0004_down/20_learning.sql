@@ -1,0 +1,1 @@
+DROP FUNCTION app.snapshot_learning_v1;

@@ -1,0 +1,1 @@
+DROP FUNCTION app.snapshot_quiet_hours_v1;
