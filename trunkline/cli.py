@@ -82,6 +82,22 @@ def cleanup(*, dry_run: bool, as_json: bool) -> None:
     told(result, as_json=as_json, text=summary)
 
 
+@main.command()
+@click.option("--tenant", "slug", help="Only this one, by its slug.")
+@click.option("--all", "everybody", is_flag=True, help="Idle tenants too.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def queue(slug: str | None, *, everybody: bool, as_json: bool) -> None:
+    """Show what waits, is on its way and has left, by tenant; the longest queue first."""
+    from trunkline.queue_page import NoSuchTenant, look, page
+
+    try:
+        result = asyncio.run(look(settings_for("database_url"), slug, everybody=everybody))
+    except NoSuchTenant as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
+    told(result, as_json=as_json, text=page)
+
+
 @main.group(invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_context

@@ -135,7 +135,9 @@ async def test_probes_and_metrics(environment: dict[str, str]) -> None:
         await until(ready, seconds=20)
         assert await status("/health/live") == 200
         async with session.get(f"http://127.0.0.1:{port}/metrics") as answer:
-            assert "trunkline_sends_in_flight" in await answer.text()
+            page = await answer.text()
+            assert "trunkline_sends_in_flight" in page
+            assert "trunkline_queued_messages 0.0" in page
 
 
 async def test_with_redis_away_nothing_leaves_and_with_its_return_everything_does(
