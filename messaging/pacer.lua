@@ -4,7 +4,7 @@
 -- exactly, because a position is (at, frac) = at + frac/r microseconds, and a slot is that rounded up. So in any window of
 -- w microseconds the slots hold at most r*w segments and one message more, and no microsecond is lost over hours.
 --
--- KEYS[1] state    hash: the newest reservation (id, at, frac, rate, units), epoch, count, run, closed
+-- KEYS[1] state    hash: the newest reservation (id, at, frac, rate, units), epoch, count, run, closed, emptied
 -- KEYS[2] free     sorted set: slots given back that still lie ahead
 -- KEYS[3] recent   sorted set: what has a slot since the last second, for people to look at
 -- KEYS[4] spent    sorted set: reservations given back, so that each is given back once
@@ -15,6 +15,7 @@ local MINUTE = 60000000
 local SECOND = 1000000
 local REFUND_WINDOW = 120 * SECOND
 local STATE_GRACE_MS = 300000
+local EMPTIED_GRACE_MS = 30 * 86400000
 
 local function whole(number)
   return string.format('%.0f', number)
@@ -41,27 +42,38 @@ local function after(slot, units, rate)
 end
 
 local function load_state(now)
-  local field = redis.call('HMGET', KEYS[1], 'epoch', 'count', 'run', 'closed', 'id', 'at', 'frac', 'rate', 'units')
+  local field = redis.call('HMGET', KEYS[1], 'epoch', 'count', 'run', 'closed', 'id', 'at', 'frac', 'rate', 'units', 'emptied')
   if not field[1] then
-    return { fresh = true, epoch = whole(now), count = 0, run = '', closed = 0, newest = { id = '-', at = 0, frac = 0, rate = 1, units = 0 } }
+    return { fresh = true, epoch = whole(now), count = 0, run = '', closed = 0, emptied = 0, newest = { id = '-', at = 0, frac = 0, rate = 1, units = 0 } }
   end
   return {
-    epoch = field[1], count = tonumber(field[2]), run = field[3], closed = tonumber(field[4]),
+    epoch = field[1], count = tonumber(field[2]), run = field[3], closed = tonumber(field[4]), emptied = tonumber(field[10]) or 0,
     newest = { id = field[5], at = tonumber(field[6]), frac = tonumber(field[7]), rate = tonumber(field[8]), units = tonumber(field[9]) },
   }
 end
 
--- Kept for as long as the newest reservation is being paid off, and a while longer.
+-- Kept for as long as the newest reservation is being paid off, and a while longer; on a server that was emptied for a month, so
+-- that a state which is not there is one that was lost.
 local function save_state(state, now)
   local newest = state.newest
   redis.call('HSET', KEYS[1], 'epoch', state.epoch, 'count', whole(state.count), 'run', state.run, 'closed', whole(state.closed),
-    'id', newest.id, 'at', whole(newest.at), 'frac', whole(newest.frac), 'rate', whole(newest.rate), 'units', whole(newest.units))
+    'id', newest.id, 'at', whole(newest.at), 'frac', whole(newest.frac), 'rate', whole(newest.rate), 'units', whole(newest.units),
+    'emptied', state.emptied)
   local paid = math.max(rounded_up(after(newest, newest.units, newest.rate)), state.closed, now)
-  redis.call('PEXPIRE', KEYS[1], whole(math.ceil((paid - now) / 1000) + STATE_GRACE_MS))
+  redis.call('PEXPIRE', KEYS[1], whole(math.ceil((paid - now) / 1000) + (state.emptied > 0 and EMPTIED_GRACE_MS or STATE_GRACE_MS)))
 end
 
--- A restarted server may have forgotten slots that lie ahead: nothing is granted until they have passed.
--- A state that it does not know is one that expired, unless the server is younger than the slots could be.
+-- How often this server was emptied since it started, as its own statistics tell.
+local function times_emptied()
+  local stats, calls = redis.call('INFO', 'commandstats'), 0
+  for _, name in ipairs({ 'flushall', 'flushdb' }) do
+    calls = calls + tonumber(string.match(stats, 'cmdstat_' .. name .. ':calls=(%d+)') or '0')
+  end
+  return calls
+end
+
+-- A server that was restarted or emptied may have forgotten slots that lie ahead: nothing is granted until they have passed.
+-- A state that it does not know is one that expired, unless the server is younger than the slots could be, or was emptied.
 local function opens_at(state, now, quarantine)
   if quarantine == 0 then
     return now
@@ -70,9 +82,11 @@ local function opens_at(state, now, quarantine)
   local run = string.match(info, 'run_id:(%x+)')
   if state.run ~= run then
     local uptime = tonumber(string.match(info, 'uptime_in_seconds:(%d+)')) * SECOND
-    state.closed = (state.fresh and now - uptime + SECOND or now) + quarantine
+    state.emptied = state.fresh and times_emptied() or 0
+    local expired = state.fresh and state.emptied == 0
+    state.closed = (expired and now - uptime + SECOND or now) + quarantine
     state.run = run
-    if not state.fresh then
+    if not expired then
       save_state(state, now)
     end
   end

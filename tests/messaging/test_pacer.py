@@ -368,6 +368,27 @@ async def test_after_a_restart_nothing_is_granted_for_one_horizon(another_valkey
     await asyncio.gather(free.close(), careful.close())
 
 
+@pytest.mark.parametrize("how", ["FLUSHALL", "FLUSHDB"])
+async def test_after_the_server_was_emptied_nothing_is_granted_for_one_horizon(how: str, another_valkey: Callable[..., Valkey]) -> None:
+    server = another_valkey()
+    pacer, redis = Pacer.at(server.url, quarantine=1), Redis.from_url(server.url)
+    await asyncio.sleep(2.2)  # the server tells its age in whole seconds
+    before = (await pacer.reserve("t1", "known", 6000, [1] * 90, horizon=1)).slots
+    assert len(before) == 90
+    await redis.execute_command(how)
+    for known in ("known", "never seen"):  # which of them it knew is forgotten too
+        refused = await pacer.reserve("t1", known, 6000, [1], horizon=1)
+        assert (refused.slots, refused.refused) == ((), "restarted")
+    assert refused.retry_in is not None
+    await asyncio.sleep(refused.retry_in + 0.01)
+    after = (await pacer.reserve("t1", "known", 6000, [1], horizon=1)).slots[0]
+    assert at(after) > at(before[-1])
+    assert (await pacer.reserve("t1", "never seen", 6000, [1], horizon=0)).slots[0].wait == 0
+    kept = await redis.pttl("LIMITS:pacer:{t1}:never seen:state")
+    assert kept > 29 * 86_400_000, "it does not wait again after its next idle hour"
+    await asyncio.gather(pacer.close(), redis.aclose())
+
+
 async def test_an_idle_registration_does_not_wait_for_a_horizon(another_valkey: Callable[..., Valkey]) -> None:
     pacer = Pacer.at(another_valkey().url, quarantine=0.1)
     await asyncio.sleep(2.2)  # the server tells its age in whole seconds
