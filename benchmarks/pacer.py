@@ -1,0 +1,161 @@
+"""`make bench-pacer`: every rate of the tiers with four processes that ask without end, by the pacer's clock and at the door.
+
+The door stands for Twilio: it notes when each message arrives, with all the jitter of processes and sockets. Beside the pacer the
+moving window of the `limits` package carries the same load at three rates. The last line is one JSON object.
+"""
+
+import argparse
+import asyncio
+import itertools
+import json
+import platform
+import sys
+import tempfile
+from collections import defaultdict
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.evenness import pace_of
+from benchmarks.pacer_worker import OURS, RECORD, SIDES, WINDOW
+from runtime import clock
+from tenants.tiers import sender_tiers
+from trunkline.dev.errors import StartError
+from trunkline.dev.valkey import EmbeddedValkey
+
+ROOT = Path(__file__).parent.parent
+SLOWEST = 15  # segments per minute: what AT&T takes of a sole proprietor
+FASTEST = 13_500  # 225 a second
+SLOW = 900  # segments per minute; up to here rates run beside each other
+SKEWS = (-2.0, -0.7, 0.7, 2.0)  # seconds, by worker
+COMPARED = (60, 225, 6_000)
+HORIZON = 1.0
+EXACT = 0.001  # messages: slots are whole microseconds, rounded up
+SLOTS, SECONDS, LONGEST = 100, 30.0, 540.0
+Side = tuple[str, int]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description="The pacer at every rate of the tiers, saturated by four processes.")
+    parser.add_argument("--quick", action="store_true", help="five seconds, fast rates only: whether it works")
+    parser.add_argument("--json", action="store_true", help="print nothing but the JSON line")
+    options = parser.parse_args()
+    try:
+        uvloop.run(measure(options))
+    except StartError as error:
+        raise SystemExit(str(error)) from None
+
+
+def rates() -> list[int]:
+    """Every distinct rate that a tier grants within what one sender can have, and the slowest of all."""
+    granted = {tier.segments_per_minute for tier in sender_tiers().values() if 0 < tier.segments_per_minute <= FASTEST}
+    return sorted({SLOWEST, *granted})
+
+
+class Door:
+    """Where messages arrive: when, by side and rate."""
+
+    def __init__(self) -> None:
+        self.arrived: dict[Side, list[float]] = defaultdict(list)
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One worker's connection."""
+        try:
+            while True:
+                side, rate = RECORD.unpack(await reader.readexactly(RECORD.size))
+                self.arrived[SIDES[side], rate].append(clock.monotonic())
+        except asyncio.IncompleteReadError:
+            writer.close()
+
+
+async def measure(options: argparse.Namespace) -> None:
+    """All rates, on a Valkey that ends with this run."""
+    async with AsyncExitStack() as stack:
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trunkline-bench-")))
+        valkey = await stack.enter_async_context(EmbeddedValkey(work / "valkey"))
+        door = Door()
+        server = await stack.enter_async_context(await asyncio.start_server(door.answer, "127.0.0.1", 0))
+        slots: dict[str, list[int]] = defaultdict(list)
+        await asyncio.sleep(3.5)  # a server this young may have lost anything: the pacer grants nothing
+
+        async def run(sides: list[Side], seconds: float) -> None:
+            port = server.sockets[0].getsockname()[1]
+            wanted = {"redis": valkey.url, "door": port, "horizon": HORIZON, "until": clock.monotonic() + seconds, "sides": sides}
+            for found in await asyncio.gather(*(worker({**wanted, "skew": skew}) for skew in SKEWS)):
+                for name, given in found.items():
+                    slots[name] += given
+
+        slow = [] if options.quick else [rate for rate in rates() if rate <= SLOW]
+        fast = [rate for rate in rates() if rate > SLOW]
+        parallel = [(OURS, rate) for rate in slow] + [(WINDOW, rate) for rate in COMPARED if rate in slow]
+        by_length = itertools.groupby(sorted(parallel, key=lambda side: seconds_for(side[1])), key=lambda side: seconds_for(side[1]))
+        beside = [asyncio.create_task(run(list(sides), seconds)) for seconds, sides in by_length]
+        for side in [*((OURS, rate) for rate in fast), *((WINDOW, rate) for rate in COMPARED if rate in fast)]:
+            await run([side], 5.0 if options.quick else seconds_for(side[1]))
+        await asyncio.gather(*beside)
+    report(options, [row_of(side, rate, slots, door) for side, rate in sorted(door.arrived)])
+
+
+def seconds_for(rate: int) -> float:
+    """Half a minute or a hundred slots, whichever is longer, and never more than nine minutes."""
+    return min(LONGEST, max(SECONDS, SLOTS * 60 / rate) + 2)
+
+
+async def worker(wanted: dict[str, Any]) -> dict[str, list[int]]:
+    """One process of the run, and the slots it got.
+
+    Raises:
+        SystemExit: it failed.
+    """
+    pipe = asyncio.subprocess.PIPE
+    argv = [sys.executable, "-m", "benchmarks.pacer_worker"]
+    process = await asyncio.create_subprocess_exec(*argv, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, stdin=pipe, stdout=pipe)
+    out, _ = await process.communicate(json.dumps(wanted).encode())
+    if process.returncode:
+        raise SystemExit(f"a worker ended with {process.returncode}")
+    found: dict[str, list[int]] = json.loads(out)
+    return found
+
+
+def row_of(side: str, rate: int, slots: dict[str, list[int]], door: Door) -> dict[str, Any]:
+    """One side at one rate: by the pacer's clock, where it has one, and at the door."""
+    given = slots.get(f"{side} {rate}")
+    return {
+        "side": side,
+        "per_minute": rate,
+        "slots": pace_of([at / 1_000_000 for at in given], rate).as_json() if given else None,
+        "door": pace_of(door.arrived[side, rate], rate).as_json(),
+    }
+
+
+def report(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
+    """The table, and the JSON object as the last line."""
+    ours = [row["slots"] for row in rows if row["side"] == OURS]
+    result = {
+        "benchmark": "pacer",
+        "python": platform.python_version(),
+        "workers": len(SKEWS),
+        "skews_s": SKEWS,
+        "horizon_s": HORIZON,
+        "rows": rows,
+        "never_over": all(pace["most_over"] <= EXACT for pace in ours),
+        "least_used": min(pace["used"] for pace in ours),
+    }
+    if not options.json:
+        table = Table("", "per second", "sent", "over, by slots", "used", "uneven", "over, at the door", "used at the door", box=None)
+        for row in rows:
+            pace, door = row["slots"] or {}, row["door"]
+            by_slots = [f"{pace[name]:.3f}" if pace else "" for name in ("most_over", "used", "unevenness")]
+            at_door = f"{door['most_over']:.2f}", f"{door['used']:.3f}"
+            table.add_row(row["side"], f"{row['per_minute'] / 60:g}", f"{door['count']:,}", *by_slots, *at_door)
+        Console(width=140, highlight=False).print(table)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
