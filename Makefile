@@ -18,7 +18,7 @@ PACKAGES := trunkline api webhooks messaging billing tenants runtime migrations 
 export PYTHONSAFEPATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run demo test test-pg15 check format bench-ingest bench-idempotency bench-neighbours bench-cleanup bench-decode bench-pacer bench-fairness kills faults thousand mutants \
+.PHONY: help venv run demo test test-pg15 check format bench-ingest bench-idempotency bench-neighbours bench-cleanup bench-decode bench-pacer bench-fairness bench-dispatch kills faults thousand mutants \
   k8s-check pins clean
 
 help: ## this list
@@ -75,6 +75,9 @@ bench-pacer: venv ## how exactly every rate of the tiers is kept and used, in te
 
 bench-fairness: venv ## what 200 tenants with one text wait for while another one has 500,000 queued
 	@exec $(PY) benchmarks/fairness.py $(ARGS)
+
+bench-dispatch: venv ## how fast one worker sends, what a backlog costs it in memory, what a pick costs with many tenants
+	@exec $(PY) benchmarks/dispatch.py $(ARGS)
 
 kills: venv ## kills processes at random moments and counts effects
 	@exec $(PY) tests/kills/run.py $(ARGS)

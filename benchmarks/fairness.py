@@ -6,50 +6,26 @@ tenant is held by the operator's switch, so that the backlog is there and nobody
 
 import argparse
 import asyncio
-import base64
 import json
-import os
-import secrets
 import statistics
-import sys
 import tempfile
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import asyncpg
 import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.full_path import ROOT, TRUNKLINE
+from benchmarks.outbox import PER_MINUTE, Outbox, outbox
 from benchmarks.prober import percentile
-from benchmarks.programs import run, served
 from runtime import clock
-from runtime.crypto import Keyring
 from trunkline.dev.errors import StartError
-from trunkline.dev.ports import free_port
-from trunkline.dev.postgres import EmbeddedPostgres
-from trunkline.dev.valkey import EmbeddedValkey
 
 GOAL_RATIO, GOAL_ADDED_MS = 1.1, 50.0
-PER_MINUTE = 13_500  # 225 a second, the fastest campaign there is
 PATIENCE = 120.0  # seconds for 200 texts
-MAKE = """
-WITH t AS (INSERT INTO control.tenants (id, slug, name, timezone, plan) SELECT $1, 'fair-' || $1::uuid::text, 'Fair', 'UTC', 'standard'),
-r AS (INSERT INTO registrations (tenant_id, id, tier, tier_source, segments_per_minute) SELECT $1, $1, 'standard_75_100', 'operator', $4)
-INSERT INTO senders (tenant_id, id, registration_id, account_sid, auth_token_sealed, from_number, is_default)
-VALUES ($1, $1, $1, $2, $3, '+15005550006', true)"""
-QUEUE = """
-WITH m AS (
-  INSERT INTO messages (tenant_id, id, recipient, body, class, priority, encoding, segments, status, sender_id, registration_id, due_at,
-                        expected_at, created_at, updated_at)
-  SELECT t, gen_random_uuid(), '+1202555' || lpad((n % 100 + 100)::text, 4, '0'), 'Your table is booked. ' || n, 'transactional', 1,
-         'GSM-7', 1, 'queued', t, t, app.now(), app.now(), app.now(), app.now()
-  FROM unnest($1::uuid[]) AS t, generate_series(1, $2::int) AS n)
-INSERT INTO control.arrivals (tenant_id, registration_id, due_at, segments) SELECT t, t, app.now(), $2 FROM unnest($1::uuid[]) AS t"""
 WAITS = """
 SELECT extract(epoch FROM sent_at - created_at)::float8 AS seconds FROM messages WHERE tenant_id = ANY ($1) AND created_at >= $2"""
 LEFT = "SELECT count(*) FROM messages WHERE tenant_id = $1 AND twilio_sid IS NOT NULL"  # by their partial index
@@ -58,7 +34,7 @@ GO_ON = "DELETE FROM control.switches WHERE name = 'sending' AND tenant_id = $1"
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class Sides:
     """The owner's eyes, the flooding tenant, and those with one text."""
 
     owner: "asyncpg.Connection[asyncpg.Record]"
@@ -78,10 +54,10 @@ class Stage:
                 if (gone > PER_MINUTE / 60) if flooded else gone == 0:
                     return
 
-    async def waits(self) -> list[float]:
+    async def waits(self, stage: Outbox) -> list[float]:
         """Seconds from queued to taken by Twilio, of one text of each quiet tenant."""
         began = await self.owner.fetchval("SELECT app.now()")
-        await self.owner.execute(QUEUE, self.quiet, 1)
+        await stage.queue(self.quiet, 1)
         async with asyncio.timeout(PATIENCE):
             while True:
                 await asyncio.sleep(0.25)
@@ -109,62 +85,27 @@ def main() -> None:
 
 async def measure(options: argparse.Namespace) -> None:
     """All rounds, on servers that end with this run."""
-    async with AsyncExitStack() as stack:
-        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trunkline-bench-")))
-        postgres = await stack.enter_async_context(EmbeddedPostgres(work / "postgres"))
-        valkey = await stack.enter_async_context(EmbeddedValkey(work / "valkey"))
-        urls = await postgres.ensure_owner_and_database("fairness")
-        twilio, health, secret_keys = free_port(), free_port(), f"bench:{base64.b64encode(secrets.token_bytes(32)).decode()}"
-        environment = {
-            "PYTHONPATH": str(ROOT),
-            "TRUNKLINE_ENVIRONMENT": "test",  # in production no sandbox is let in
-            "TRUNKLINE_DATABASE_URL": urls.app_url,
-            "TRUNKLINE_DATABASE_OWNER_URL": urls.owner_url,
-            "TRUNKLINE_REDIS_URL": valkey.url,
-            "TRUNKLINE_SECRET_KEYS": secret_keys,
-            "TRUNKLINE_PUBLIC_BASE_URL": "https://bench.example.com",
-            "TRUNKLINE_TWILIO_BASE_URL": f"http://127.0.0.1:{twilio}",
-            "TRUNKLINE_VAPI_BASE_URL": "https://vapi.invalid",
-            "TRUNKLINE_WORKER_PORT": str(health),
-        }
-        await run("trunkline migrate", [*TRUNKLINE, "migrate"], cwd=ROOT, env=environment)
-        owner = await asyncpg.connect(urls.owner_url)
-        stack.push_async_callback(owner.close)
-        stage = await prepare(owner, Keyring.parse(secret_keys), options)
-        sandbox = [sys.executable, "-P", "-m", "sandbox.twilio", "--port", str(twilio)]
-        await stack.enter_async_context(
-            served("sandbox", sandbox, f"http://127.0.0.1:{twilio}/", cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, log=work / "twilio.log")
-        )
-        ready = f"http://127.0.0.1:{health}/health/ready"
-        await stack.enter_async_context(
-            served("worker", [*TRUNKLINE, "worker"], ready, cwd=ROOT, env={**os.environ, **environment}, log=work / "worker.log")
-        )
-        rounds = [await measure_round(stage, number, quiet=options.json) for number in range(options.rounds)]
-        report(options, rounds)
+    with tempfile.TemporaryDirectory(prefix="trunkline-bench-") as work:
+        async with outbox(Path(work)) as stage:
+            flood, *quiet = await stage.make_tenants(options.tenants + 1)
+            sides = Sides(stage.owner, flood, quiet)
+            await stage.owner.execute(HOLD, flood)
+            began = clock.monotonic()
+            await stage.queue([flood], options.queued)
+            await stage.owner.execute("ANALYZE messages")
+            if not options.json:
+                print(f"{options.queued:,} texts queued for one tenant in {clock.monotonic() - began:.0f} s", flush=True)
+            async with stage.worker():
+                rounds = [await measure_round(sides, stage, number, quiet=options.json) for number in range(options.rounds)]
+    report(options, rounds)
 
 
-async def prepare(owner: "asyncpg.Connection[asyncpg.Record]", keyring: Keyring, options: argparse.Namespace) -> Stage:
-    """Tenants with a sender each, and the backlog of one."""
-    ids = [uuid4() for _ in range(options.tenants + 1)]
-    for tenant in ids:
-        sealed = keyring.seal("a token", tenant, "senders.auth_token")
-        await owner.execute(MAKE, tenant, f"AC{tenant.hex}", sealed, PER_MINUTE)
-    flood, *quiet = ids
-    await owner.execute(HOLD, flood)
-    began = clock.monotonic()
-    await owner.execute(QUEUE, [flood], options.queued, timeout=300)
-    await owner.execute("ANALYZE messages")
-    if not options.json:
-        print(f"{options.queued:,} texts queued for one tenant in {clock.monotonic() - began:.0f} s", flush=True)
-    return Stage(owner, flood, quiet)
-
-
-async def measure_round(stage: Stage, number: int, *, quiet: bool) -> dict[str, dict[str, float]]:
+async def measure_round(sides: Sides, stage: Outbox, number: int, *, quiet: bool) -> dict[str, dict[str, float]]:
     """Both stretches, in turn: milliseconds by percentile."""
     figures: dict[str, dict[str, float]] = {}
     for flooded in (False, True) if number % 2 == 0 else (True, False):
-        await stage.flow(flooded=flooded)
-        waits = await stage.waits()
+        await sides.flow(flooded=flooded)
+        waits = await sides.waits(stage)
         figures["flooded" if flooded else "alone"] = {"p50": percentile(waits, 0.5), "p99": percentile(waits, 0.99)}
     if not quiet:
         told = (f"{side} p50 {each['p50']:.0f} ms, p99 {each['p99']:.0f} ms" for side, each in sorted(figures.items()))
