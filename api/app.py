@@ -30,6 +30,7 @@ from api.routes.opening_hours import OpeningHoursRoutes
 from api.routes.plans import PlanAdmin
 from api.routes.privacy import PrivacyRoutes
 from api.routes.published_tools import published_tools
+from api.routes.quiet_hours import QuietHoursRoutes
 from api.routes.retention import RetentionRoutes
 from api.routes.senders import SenderRoutes
 from api.routes.tools import ToolRoutes
@@ -79,6 +80,7 @@ def create_app(settings: Settings, schema: str) -> Litestar:
             AnswererRoutes,
             published_tools,
             OpeningHoursRoutes,
+            QuietHoursRoutes,
             WebhookRoutes,
             BodyRoutes,
             PrivacyRoutes,

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from messaging import recipients, segments
+from messaging import quiet_hours, recipients, segments
 from runtime import clock
 from runtime.ids import uuid7
 from tenants.snapshot import SenderView, Snapshot
@@ -70,7 +70,7 @@ def accept_text(
     send_at: datetime | None = None,
     sender_id: UUID | None = None,
 ) -> AcceptedText:
-    """Check a text against its sender's registration and tell when it will leave.
+    """Check a text against its sender's registration and tell when it will leave: in quiet hours when they end.
 
     Raises:
         BadText: it cannot be sent as asked.
@@ -83,10 +83,13 @@ def accept_text(
         raise BadText("/to", str(error)) from error
     check_destination(sender, recipient.region)
     moment = clock.now()
-    due_at = checked_schedule(send_at, moment)
+    asked_for = checked_schedule(send_at, moment) or moment
+    leaves = quiet_hours.put_off(tenant, recipient.e164, message_class, asked_for)
     counted = segments.count(body)
     wait = expected_wait(tenant, sender)
-    expected_at = max(due_at or moment, moment + timedelta(seconds=wait))
+    expected_at = max(leaves, moment + timedelta(seconds=wait))
+    if expected_at > leaves:  # the queue may last into the next quiet hours
+        expected_at = quiet_hours.put_off(tenant, recipient.e164, message_class, expected_at)
     return AcceptedText(
         id=uuid7(),
         recipient=recipient.e164,
@@ -96,7 +99,7 @@ def accept_text(
         segments=counted.segments,
         sender_id=sender.id,
         registration_id=sender.registration_id,
-        due_at=due_at,
+        due_at=leaves if leaves > moment else None,
         expected_at=expected_at,
         wait=(expected_at - moment).total_seconds(),
         held=is_held(tenant, sender),

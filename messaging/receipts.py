@@ -23,6 +23,7 @@ from tenants.tables import arrivals, registrations
 
 FINAL = {"delivered": "delivered", "read": "delivered", "undelivered": "undelivered", "failed": "failed", "canceled": "canceled"}
 MOST_SEGMENTS = 100
+CONSENT = ("stop", "start", "help")
 TOLL_FREE_STOP = 30004  # on toll-free numbers this is how the network's own STOP shows
 
 BILL = text("SELECT app.bill_segments_v1(:tenant, :message, CAST(:counted AS smallint), CAST(:final AS smallint), app.now())")
@@ -128,12 +129,13 @@ async def record_inbound(connection: AsyncConnection, tenant: TenantId, form: Ma
     counted = await connection.execute(COUNT_INBOUND, {"tenant": tenant, "source": source, "segments": segments})
     if counted.rowcount == 0:
         return "repeated"
-    said = (form.get("OptOutType") or "").lower() or consent_words.meaning(form.get("Body", ""))
+    told = (form.get("OptOutType") or "").strip().lower()  # Advanced Opt-Out decides where it speaks: its words are the tenant's own
+    said = told if told in CONSENT else consent_words.meaning(form.get("Body", ""))
     if said == "stop":
         await opt_out(connection, tenant, sender, "inbound")
     elif said == "start":
         await connection.execute(opt_outs.delete().where(opt_outs.c.tenant_id == tenant, opt_outs.c.recipient == sender))
-    return said if said in ("stop", "start", "help") else "other"
+    return said or "other"
 
 
 async def opt_out(connection: AsyncConnection, tenant: TenantId, recipient: str, source: str) -> None:

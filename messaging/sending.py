@@ -1,4 +1,7 @@
-"""One leased message: wait for its slot, call Twilio once, tell what happened. No database connection is held meanwhile."""
+"""One leased message: wait for its slot, call Twilio once, tell what happened. No database connection is held meanwhile.
+
+One whose hours are over by then waits for the next ones instead, and its slot is free again.
+"""
 
 import asyncio
 import random
@@ -13,6 +16,7 @@ from messaging.beginnings import Beginning, Beginnings
 from messaging.callback_urls import callback_url
 from messaging.outcomes import Accepted, Deferred, Outcome, Refused, Unknown
 from messaging.pacer import Pacer, PacerUnavailable
+from messaging.putting_off import Putting, PuttingOff
 from messaging.recorder import OutcomeRecorder, OutcomeRow
 from messaging.twilio_client import Credentials, Twilio
 from runtime import clock, metrics, sentry
@@ -84,6 +88,7 @@ class Sending:
         beginnings: Beginnings,
         keyring: Keyring,
         public_base: str,
+        putting_off: PuttingOff,
         *,
         call_seconds: float,
         first_look: float = FIRST_LOOK_SECONDS,
@@ -94,6 +99,7 @@ class Sending:
         self._beginnings = beginnings
         self._keyring = keyring
         self._public_base = public_base
+        self._putting_off = putting_off
         self._call_seconds = call_seconds
         self._first_look = first_look
 
@@ -103,6 +109,8 @@ class Sending:
             sentry.tag(**{"message.id": str(message.id)})
             try:
                 await asyncio.sleep(slot.at - BEGIN_SECONDS - clock.monotonic())
+                if await self._put_off(message, slot):
+                    return
                 outcome = await self._attempt(message, slot)
                 if outcome is not None:
                     await self._record(message, slot, outcome)
@@ -134,6 +142,14 @@ class Sending:
             status_callback=callback,
             validity_period=VALIDITY_SECONDS[message.message_class],
         )
+
+    async def _put_off(self, message: Leased, slot: Slot) -> bool:
+        """Whether it may not leave now: then it waits until it may, and whoever comes next has its slot."""
+        text = Putting(message.tenant, message.id, message.attempt, message.due_at, message.recipient, message.message_class)
+        if not await self._putting_off.put_off(text):
+            return False
+        await self._refund(message, slot)
+        return True
 
     async def _begin(self, message: Leased) -> bool:
         """Commit that it is being sent; when storage cannot, it is not sent and its lease ends by itself."""

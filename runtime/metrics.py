@@ -36,6 +36,11 @@ ACCEPT_TO_SEND = Histogram(
     "From due to Twilio's answer, slots included",
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800),
 )
+QUIET_HOURS = Counter(
+    "trunkline_quiet_hours",
+    "Texts found outside their hours just before they left: put_off waits for them, observed left all the same",
+    ["outcome"],
+)
 PACER_CLOSED = Counter("trunkline_pacer_closed", "Looks at the pacer that failed: Redis is away and nothing leaves")
 IN_FLIGHT = Gauge("trunkline_sends_in_flight", "Messages leased by this worker and not yet settled")
 QUEUED_MESSAGES = Gauge("trunkline_queued_messages", "Texts that wait, scheduled ones too; `trunkline queue` shows whose")

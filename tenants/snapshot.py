@@ -17,6 +17,7 @@ from tenants.answerers import AnswererView
 from tenants.hours import Hours
 from tenants.inbound_routes import RouteView
 from tenants.privacy import MASKED, Privacy
+from tenants.quiet_hours import QuietHours
 from tenants.signature_plans import SignaturePlan
 from tenants.slugs import is_slug
 from tenants.tiers import Tier, tier
@@ -97,6 +98,7 @@ class Raw(msgspec.Struct, frozen=True):
     bearer_headers: tuple[str, ...] = ()
     signing: tuple[SigningView, ...] = ()
     privacy: Privacy = MASKED
+    quiet_hours: QuietHours | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,7 @@ class Snapshot:
     recognised: dict[str, bytes] = field(default_factory=dict, repr=False)  # accepted secret → keyed hash: each is hashed once per snapshot
     privacy: Privacy = MASKED
     hours: Hours | None = None  # when the tenant is open; None while nobody has said so
+    quiet_hours: QuietHours | None = None  # its own; None while it has none
     accepted_since: dict[UUID, int] = field(default_factory=dict)  # segments per registration that this process added
 
     @property
@@ -217,6 +220,7 @@ def snapshot_of(raw: Raw) -> Snapshot:
         signing=raw.signing,
         privacy=raw.privacy,
         hours=raw.hours if raw.hours and (raw.hours.week or raw.hours.days) else None,
+        quiet_hours=raw.quiet_hours if raw.quiet_hours and raw.quiet_hours.hours.week else None,
     )
 
 

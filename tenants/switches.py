@@ -10,7 +10,11 @@ from runtime.refusals import Invalid
 from tenants import audit
 from tenants.tables import switches
 
-MODES = {"sending": ("on", "hold"), "idempotency": ("enforce", "observe", "off")}  # the default first, then farther and farther from it
+MODES = {  # the default first, then farther and farther from it
+    "sending": ("on", "hold"),
+    "idempotency": ("enforce", "observe", "off"),
+    "quiet_hours": ("enforce", "observe", "off"),
+}
 DEFAULTS = {name: modes[0] for name, modes in MODES.items()}
 HELD = "sending held"
 

@@ -229,6 +229,14 @@ opening_hours = Table(
     Column("hours", JSONB, nullable=False),
     Column("updated_at", Instant, nullable=False),
 )
+quiet_hours = Table(
+    "quiet_hours",
+    metadata,
+    Column("tenant_id", Uuid, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("setting", JSONB, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+)
 vapi_accounts = Table(
     "vapi_accounts",
     metadata,

@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from messaging.beginnings import Beginnings
 from messaging.dispatcher import Dispatcher, Measures
 from messaging.pacer import Pacer
+from messaging.putting_off import PuttingOff
 from messaging.reconcile import Reconciler, Rules
 from messaging.recorder import OutcomeRecorder
 from messaging.sending import Sending
@@ -103,6 +104,7 @@ def assembled(settings: Settings, database: Database, redis: Redis, pacer: Pacer
         Beginnings(database, worker),
         keyring,
         settings.public_base_url,
+        PuttingOff(database, tenants, worker),
         call_seconds=CALL_SECONDS,
     )
     late_calls = LateCalls(database, keyring, vapi, VapiKeys(database, keyring), tenants, settings.vapi_api_key)

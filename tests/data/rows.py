@@ -54,6 +54,7 @@ def row_of(table: str, ids: Ids) -> Row:
         "transfer_directory": {"name": f"n{number}", "destination": '{"type": "number", "number": "+12025550101"}'},
         "answerers": {"type": f"t{number}", "url": "https://example.com/a", "method": "POST", "timeout_ms": 3000, "secret_sealed": "s"},
         "opening_hours": {"name": f"n{number}", "hours": "{}"},
+        "quiet_hours": {"name": f"n{number}", "setting": "{}"},
         "vapi_accounts": {"name": f"n{number}", "api_key_sealed": "s", "hint": "abcd"},
         "processed_webhooks": {
             "key": fresh.bytes,
@@ -112,6 +113,7 @@ TABLES = (  # parents first
     "transfer_directory",
     "answerers",
     "opening_hours",
+    "quiet_hours",
     "vapi_accounts",
     "processed_webhooks",
     "webhook_bodies",

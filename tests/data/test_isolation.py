@@ -73,6 +73,7 @@ KEYS: dict[str, tuple[str, ...]] = dict.fromkeys(TABLES, ("tenant_id", "id")) | 
     "webhook_bodies": ("tenant_id", "webhook_id", "kept_days", "kept_on"),
     "http_tools": ("tenant_id", "name"),
     "opening_hours": ("tenant_id", "name"),
+    "quiet_hours": ("tenant_id", "name"),
     "vapi_accounts": ("tenant_id", "name"),
     "inbound_routes": ("tenant_id", "phone_number"),
     "transfer_directory": ("tenant_id", "name"),

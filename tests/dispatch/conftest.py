@@ -12,6 +12,7 @@ from messaging.beginnings import Beginnings
 from messaging.callback_urls import check_callback_token
 from messaging.dispatcher import Dispatcher, Measures
 from messaging.pacer import Pacer
+from messaging.putting_off import PuttingOff
 from messaging.receipts import record_receipt
 from messaging.reconcile import Reconciler, Rules
 from messaging.recorder import OutcomeRecorder
@@ -130,6 +131,7 @@ async def make_dispatcher(database: Database, redis_url: str, twilio: TwilioSand
                 Beginnings(database, worker),
                 keyring,
                 public,
+                PuttingOff(database, TenantBook(database), worker),
                 call_seconds=CALL_SECONDS,
                 first_look=first_look,
             )

@@ -173,4 +173,12 @@ async def test_stop_and_start_are_obeyed_once_and_for_their_tenant_only(
     assert await inbound(database, desk, "See you at noon", "SM4") == "other"
     assert await inbound(database, desk, "whatever they call it", "SM5", OptOutType="STOP") == "stop"
     assert await desk.billed("sms_segments_in") == 10
+    # what Twilio decided holds against the words of the text; what it does not say is read from them
+    assert await inbound(database, desk, "STOP", "SM6", OptOutType="HELP") == "help"
+    assert await opted_out(desk)
+    assert await inbound(database, desk, "stop", "SM7", OptOutType="START") == "start"
+    assert not await opted_out(desk)
+    assert await inbound(database, desk, "Revoke!", "SM8", OptOutType="") == "stop"
+    assert await inbound(database, desk, "unstop", "SM9", OptOutType="SOMETHING_NEW") == "start"
+    assert not await opted_out(desk)
     assert await inbound(database, neighbour, "stop", "SM1") == "stop"  # the same Sid is another event of another tenant
