@@ -86,7 +86,8 @@ def accept_text(
     due_at = checked_schedule(send_at, moment)
     counted = segments.count(body)
     wait = expected_wait(tenant, sender)
-    expected_at = max(due_at or moment, moment + timedelta(seconds=wait))
+    opens_at = max(moment, tenant.day_holds.get(sender.registration_id, moment))
+    expected_at = max(due_at or moment, opens_at + timedelta(seconds=wait))
     return AcceptedText(
         id=uuid7(),
         recipient=recipient.e164,
@@ -152,4 +153,5 @@ def expected_wait(tenant: Snapshot, sender: SenderView) -> float:
 
 def is_held(tenant: Snapshot, sender: SenderView) -> bool:
     """Whether nothing leaves just now, whatever the pace."""
-    return sender.hold_reason is not None or tenant.switch("sending", "on") == "hold"
+    day_used = tenant.day_holds.get(sender.registration_id)
+    return sender.hold_reason is not None or tenant.switch("sending", "on") == "hold" or (day_used is not None and day_used > clock.now())

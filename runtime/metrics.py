@@ -38,6 +38,7 @@ ACCEPT_TO_SEND = Histogram(
 )
 PACER_CLOSED = Counter("trunkline_pacer_closed", "Looks at the pacer that failed: Redis is away and nothing leaves")
 IN_FLIGHT = Gauge("trunkline_sends_in_flight", "Messages leased by this worker and not yet settled")
+DAY_CAPS = Counter("trunkline_day_caps", "Days of a brand at T-Mobile that were used up, by the callbacks that told it first")
 RECEIPTS = Counter("trunkline_receipts", "Status callbacks by what became of them", ["outcome"])
 VAPI_SETUPS = Counter(
     "trunkline_vapi_setups",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -97,6 +98,7 @@ class Raw(msgspec.Struct, frozen=True):
     bearer_headers: tuple[str, ...] = ()
     signing: tuple[SigningView, ...] = ()
     privacy: Privacy = MASKED
+    day_holds: dict[UUID, datetime] = {}  # by registration
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,7 @@ class Snapshot:
     recognised: dict[str, bytes] = field(default_factory=dict, repr=False)  # accepted secret → keyed hash: each is hashed once per snapshot
     privacy: Privacy = MASKED
     hours: Hours | None = None  # when the tenant is open; None while nobody has said so
+    day_holds: Mapping[UUID, datetime] = field(default_factory=dict)  # registration → nothing leaves before
     accepted_since: dict[UUID, int] = field(default_factory=dict)  # segments per registration that this process added
 
     @property
@@ -216,6 +219,7 @@ def snapshot_of(raw: Raw) -> Snapshot:
         bearer_headers=tuple(name.encode() for name in raw.bearer_headers),
         signing=raw.signing,
         privacy=raw.privacy,
+        day_holds=raw.day_holds,
         hours=raw.hours if raw.hours and (raw.hours.week or raw.hours.days) else None,
     )
 
