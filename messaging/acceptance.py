@@ -87,8 +87,9 @@ def accept_text(
     leaves = quiet_hours.put_off(tenant, recipient.e164, message_class, asked_for)
     counted = segments.count(body)
     wait = expected_wait(tenant, sender)
-    expected_at = max(leaves, moment + timedelta(seconds=wait))
-    if expected_at > leaves:  # the queue may last into the next quiet hours
+    opens_at = max(moment, tenant.day_holds.get(sender.registration_id, moment))
+    expected_at = max(leaves, opens_at + timedelta(seconds=wait))
+    if expected_at > leaves:  # the queue, or a day that is used up, may last into the next quiet hours
         expected_at = quiet_hours.put_off(tenant, recipient.e164, message_class, expected_at)
     return AcceptedText(
         id=uuid7(),
@@ -155,4 +156,5 @@ def expected_wait(tenant: Snapshot, sender: SenderView) -> float:
 
 def is_held(tenant: Snapshot, sender: SenderView) -> bool:
     """Whether nothing leaves just now, whatever the pace."""
-    return sender.hold_reason is not None or tenant.switch("sending", "on") == "hold"
+    day_used = tenant.day_holds.get(sender.registration_id)
+    return sender.hold_reason is not None or tenant.switch("sending", "on") == "hold" or (day_used is not None and day_used > clock.now())

@@ -23,7 +23,7 @@ from runtime.database import Database, passing_condition
 from runtime.ids import TenantId
 from runtime.logs import log
 
-TAKE = "SELECT tenant_id, registration_id, message_id, segments, per_minute FROM app.take_due_v1($1, $2, $3, $4, $5, $6)"
+TAKE = "SELECT tenant_id, registration_id, message_id, segments, per_minute FROM app.take_due_v2($1, $2, $3, $4, $5, $6)"
 LEASE = """
 SELECT tenant_id, message_id, registration_id, recipient, body, class, attempt, due_at, slug, tier, account_sid, auth_token_sealed,
        api_key_sid, api_key_secret_sealed, from_number, messaging_service_sid, begun

@@ -49,6 +49,7 @@ HELD_REGISTRATIONS = Gauge("trunkline_held_registrations", "Registrations of whi
 LATE_SECONDS = Gauge(
     "trunkline_queue_late_seconds", "By how much the most overdue registration waits for its turn; over a few seconds workers are missing"
 )
+DAY_CAPS = Counter("trunkline_day_caps", "Days of a brand at T-Mobile that were used up, by the callbacks that told it first")
 RECEIPTS = Counter("trunkline_receipts", "Status callbacks by what became of them", ["outcome"])
 VAPI_SETUPS = Counter(
     "trunkline_vapi_setups",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -99,6 +100,7 @@ class Raw(msgspec.Struct, frozen=True):
     signing: tuple[SigningView, ...] = ()
     privacy: Privacy = MASKED
     quiet_hours: QuietHours | None = None
+    day_holds: dict[UUID, datetime] = {}  # by registration
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,7 @@ class Snapshot:
     privacy: Privacy = MASKED
     hours: Hours | None = None  # when the tenant is open; None while nobody has said so
     quiet_hours: QuietHours | None = None  # its own; None while it has none
+    day_holds: Mapping[UUID, datetime] = field(default_factory=dict)  # registration → nothing leaves before
     accepted_since: dict[UUID, int] = field(default_factory=dict)  # segments per registration that this process added
 
     @property
@@ -219,6 +222,7 @@ def snapshot_of(raw: Raw) -> Snapshot:
         bearer_headers=tuple(name.encode() for name in raw.bearer_headers),
         signing=raw.signing,
         privacy=raw.privacy,
+        day_holds=raw.day_holds,
         hours=raw.hours if raw.hours and (raw.hours.week or raw.hours.days) else None,
         quiet_hours=raw.quiet_hours if raw.quiet_hours and raw.quiet_hours.hours.week else None,
     )

@@ -184,6 +184,14 @@ registrations = Table(
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
 )
+registration_holds = Table(
+    "registration_holds",
+    metadata,
+    Column("tenant_id", Uuid, primary_key=True),
+    Column("registration_id", Uuid, primary_key=True),
+    Column("held_until", Instant, nullable=False),
+    Column("learned_at", Instant, nullable=False),
+)
 senders = Table(
     "senders",
     metadata,

@@ -26,6 +26,8 @@ from tenants.tables import schedule
 From = Annotated[datetime | None, QueryParameter(name="from", description="Inclusive; with its offset from UTC.")]
 To = Annotated[datetime | None, QueryParameter(name="to", description="Exclusive; with its offset from UTC.")]
 
+DAY_USED = "the brand's day at T-Mobile is used up"  # as app.take_due_v2 writes it
+
 
 class DayUse(Body):
     """The day's cap, if the registration has one, and what is used of it."""
@@ -47,6 +49,7 @@ class SenderLimits(Body):
     queued: int
     expected_drain_seconds: float
     paused_reason: str | None
+    paused_until: str | None
 
 
 class Limits(Body):
@@ -60,6 +63,7 @@ class Limits(Body):
     queued: int | None
     expected_drain_seconds: float | None
     paused_reason: str | None
+    paused_until: str | None
 
 
 class UsageRoutes(Controller):
@@ -107,7 +111,7 @@ class UsageRoutes(Controller):
         listed = [await sender_limits(wiring, caller, sender) for sender in tenant.senders]
         main = next((each for each in listed if wanted is not None and each.sender_id == wanted.id), None)
         if main is None:
-            return Limits([], None, None, None, None, None, None, None)
+            return Limits([], None, None, None, None, None, None, None, None)
         return Limits(
             listed,
             main.tier,
@@ -117,20 +121,23 @@ class UsageRoutes(Controller):
             main.queued,
             main.expected_drain_seconds,
             main.paused_reason,
+            main.paused_until,
         )
 
 
 async def sender_limits(wiring: Wiring, caller: Caller, sender: SenderView) -> SenderLimits:
     """One sender's limits, from the pacer and the schedule."""
     tenant = caller.tenant
-    query = select(schedule.c.queued_segments, schedule.c.queued_messages, schedule.c.hold_reason).where(
+    query = select(schedule.c.queued_segments, schedule.c.queued_messages, schedule.c.hold_reason, schedule.c.held_until).where(
         schedule.c.tenant_id == tenant.id, schedule.c.registration_id == sender.registration_id
     )
     async with wiring.database.unscoped() as connection:  # unscoped: the schedule stands in the schema control
         row = (await connection.execute(query)).one_or_none()
     today = day_count(sender.registration_id)
     state = await wiring.pacer.peek(tenant.id, sender.registration_id, max(1, sender.segments_per_minute), [today])
-    segments, messages, hold = (row.queued_segments, row.queued_messages, row.hold_reason) if row else (0, 0, None)
+    segments, messages, hold, until = tuple(row) if row else (0, 0, None, None)
+    if hold is None and sender.registration_id in tenant.day_holds:  # nothing waits, so the schedule has not noticed yet
+        hold, until = DAY_USED, tenant.day_holds[sender.registration_id]
     drain = state.next_in + segments * 60 / sender.segments_per_minute if sender.segments_per_minute else 0.0
     cap = next((each.segments for each in sender.tier_facts.day_caps if each.enforced), None)
     return SenderLimits(
@@ -143,4 +150,5 @@ async def sender_limits(wiring: Wiring, caller: Caller, sender: SenderView) -> S
         queued=messages,
         expected_drain_seconds=round(drain, 3),
         paused_reason=hold or ("the sender's tier allows no sending" if sender.segments_per_minute == 0 else None),
+        paused_until=moment(until) if until else None,
     )

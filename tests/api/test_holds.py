@@ -128,3 +128,24 @@ async def test_a_text_to_whoever_opted_out_fails_says_so_and_costs_nothing(to: d
     assert (webhook["state"], webhook["message_ids"], webhook["results"][0]["error"]) == ("failed", [], OPTED_OUT)
     assert (await tenant.get("/v1/webhooks?state=done")).json()["items"] == []
     assert (await effects.usage(tenant), await effects.count(tenant, "messages")) == ({}, 0)
+
+
+async def test_a_used_up_day_is_told_with_its_end_and_only_to_whose_it_is(
+    tenant: Tenant, admin: Person, effects: Effects, wiring: Wiring
+) -> None:
+    neighbour = await new_tenant(admin)
+    registration = tenant.sender["registration_id"]
+    await effects.owner.execute(
+        "INSERT INTO registration_holds (tenant_id, registration_id, held_until, learned_at)"
+        " VALUES ($1, $2, '2099-01-01T08:00:00Z', app.now())",
+        tenant.id, registration,
+    )  # fmt: skip
+    wiring.tenants.forget(tenant.slug)
+    limits = (await tenant.get("/v1/limits")).json()
+    assert "T-Mobile" in limits["paused_reason"]
+    assert limits["paused_until"] == limits["senders"][0]["paused_until"] == "2099-01-01T08:00:00.000Z"
+    theirs = (await neighbour.get("/v1/limits")).json()
+    assert (theirs["paused_reason"], theirs["paused_until"]) == (None, None)
+    assert (await words(tenant, "d1"), await words(neighbour, "d2")) == (PAUSED, NOW)
+    sent = (await tenant.post("/v1/messages", HI)).json()
+    assert sent["expected_at"] >= "2099-01-01T08:00:00.000Z"

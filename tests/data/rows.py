@@ -35,6 +35,7 @@ def row_of(table: str, ids: Ids) -> Row:
         "webhook_credentials": {"id": fresh, "assistant_id": ids.assistant, "mode": "bearer", "secret_hash": b"h", "secret_sealed": "s"},
         "signing_credentials": {"id": fresh, "assistant_id": ids.assistant, "secret_sealed": "s", "plan": "{}"},
         "registrations": {"id": fresh, "tier": "short_code", "tier_source": "tenant", "segments_per_minute": 6000},
+        "registration_holds": {"registration_id": fresh, "held_until": MOMENT, "learned_at": MOMENT},
         "senders": {
             "id": fresh,
             "registration_id": ids.registration,
@@ -107,6 +108,7 @@ TABLES = (  # parents first
     "webhook_credentials",
     "signing_credentials",
     "registrations",
+    "registration_holds",
     "senders",
     "http_tools",
     "inbound_routes",

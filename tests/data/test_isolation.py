@@ -78,6 +78,7 @@ KEYS: dict[str, tuple[str, ...]] = dict.fromkeys(TABLES, ("tenant_id", "id")) | 
     "inbound_routes": ("tenant_id", "phone_number"),
     "transfer_directory": ("tenant_id", "name"),
     "answerers": ("tenant_id", "type"),
+    "registration_holds": ("tenant_id", "registration_id"),
     "call_activity": ("tenant_id", "call_id", "type"),
 }
 
