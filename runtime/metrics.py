@@ -44,7 +44,7 @@ QUIET_HOURS = Counter(
 PACER_CLOSED = Counter("trunkline_pacer_closed", "Looks at the pacer that failed: Redis is away and nothing leaves")
 IN_FLIGHT = Gauge("trunkline_sends_in_flight", "Messages leased by this worker and not yet settled")
 QUEUED_MESSAGES = Gauge("trunkline_queued_messages", "Texts that wait, scheduled ones too; `trunkline queue` shows whose")
-QUEUED_SEGMENTS = Gauge("trunkline_queued_segments", "Their segments")
+QUEUED_SEGMENTS = Gauge("trunkline_queued_segments", "Segments of the texts that wait, which is what the pace counts")
 HELD_REGISTRATIONS = Gauge("trunkline_held_registrations", "Registrations of which nothing leaves; `trunkline queue` says why")
 LATE_SECONDS = Gauge(
     "trunkline_queue_late_seconds", "By how much the most overdue registration waits for its turn; over a few seconds workers are missing"

@@ -31,7 +31,7 @@ async def test_a_hint_is_heard_at_once(redis: Redis) -> None:
     listening = asyncio.create_task(WakeListener(redis, woken).run())
     await heard(woken)  # it begins with one: something may have been missed
     WakeHint(redis).publish()
-    assert await heard(woken) < 0.5
+    assert await heard(woken) < 2
     listening.cancel()
 
 

