@@ -1,4 +1,4 @@
-"""Within the rules: what Twilio teaches about a sender, quiet hours, whom a tenant may text and how often."""
+"""Within the rules: days that are used up, quiet hours, and what waits to be sent."""
 
 from alembic import context
 

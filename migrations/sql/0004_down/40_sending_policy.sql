@@ -1,1 +1,0 @@
-DROP FUNCTION app.snapshot_policy_v1;
