@@ -1,13 +1,14 @@
 """Which effects may share a round trip: one text under two ids takes two, for the second has to see the first."""
 
 import asyncio
+import json
 from collections import deque
 from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhooks.claims import LARGEST_BATCH, Claimed, Effect, next_batch, waves
+from webhooks.claims import LARGEST_BATCH, Claimed, Effect, as_json, next_batch, waves
 
 KEYS = ["0a" * 16, "0b" * 16, "0c" * 16]
 
@@ -33,6 +34,15 @@ def test_every_effect_has_its_turn_once_and_no_turn_holds_one_text_twice(effects
     assert sorted(place for wave in made for place in wave) == list(range(len(effects)))
     assert not any(conflict([effects[place] for place in wave]) for wave in made)
     assert len(made) <= 1 or conflict(effects)
+
+
+@given(st.lists(EFFECTS, max_size=8))
+def test_effects_go_in_the_order_of_their_keys_and_keep_their_places(effects: list[Effect]) -> None:
+    """Two batches with the same keys would else wait for each other in a ring: app.accept_v2 inserts in the order it is given."""
+    sent = json.loads(as_json(effects))
+    assert [each["key"] for each in sent] == sorted(each.key for each in effects)
+    assert sorted(each["n"] for each in sent) == list(range(len(effects)))
+    assert all(each["key"] == effects[each["n"]].key for each in sent)
 
 
 def test_usual_deliveries_take_one_turn() -> None:
