@@ -67,10 +67,10 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bugs in the way of one tool and of one type, with all they know in their frames."""
     prepare, own_fields = webhooks.tool_work.prepare, webhooks.keys.own_fields
 
-    def broken_tool(tenant: Any, name: str, caller: str | None, given: dict[str, Any] | None) -> Any:
+    def broken_tool(tenant: Any, name: str, caller: str | None, given: dict[str, Any] | None, **about: Any) -> Any:
         if name == "look_up":
             raise ValueError(f"cannot do {name} for {caller}")
-        return prepare(tenant, name, caller, given)
+        return prepare(tenant, name, caller, given, **about)
 
     def broken_type(body: bytes) -> bytes:
         if FAULTY.encode() in body:

@@ -51,7 +51,8 @@ async def test_duplicates_of_several_processes_are_added_up_for_their_own_tenant
     await asyncio.gather(*(counter.close() for counter in counters))
     await fold_duplicates(database, redis)
     assert (await counted(owner, desk), await counted(owner, neighbour)) == ([3, 6], [3])
-    assert await fold_duplicates(database, redis) == 0
+    await fold_duplicates(database, redis)  # nothing of them is left to fold; a server elsewhere in the suite may have counted some
+    assert (await counted(owner, desk), await counted(owner, neighbour)) == ([3, 6], [3])
     counters[0].count(desk.tenant, first)
     await counters[0].close()
     await fold_duplicates(database, redis)

@@ -1,6 +1,7 @@
 """Bodies with a secret at a random place: where Vapi is known to put one, and where nobody expects any."""
 
 import json
+from copy import deepcopy
 from typing import Any
 
 from hypothesis import strategies as st
@@ -120,7 +121,7 @@ def bent(draw: st.DrawFn) -> bytes:
         place = draw(st.sampled_from(objects_in({"message": message})))
         if place:
             name = draw(st.sampled_from(sorted(place)))
-            place.pop(name) if draw(st.booleans()) else place.update({name: draw(junk)})
+            place.pop(name) if draw(st.booleans()) else place.update({name: deepcopy(draw(junk))})  # its own: it may be bent again
     body = json.dumps({"message": message}).encode()
     if draw(st.integers(0, 2)) == 0:
         at = draw(st.integers(0, len(body)))
