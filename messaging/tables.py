@@ -39,6 +39,8 @@ messages = Table(
     Column("sent_at", Instant),
     Column("delivered_at", Instant),
     Column("updated_at", Instant, nullable=False),
+    Column("expires_at", Instant),
+    Column("retries", SmallInteger, nullable=False),
 )
 message_events = Table(
     "message_events",
@@ -56,6 +58,15 @@ opt_outs = Table(
     metadata,
     Column("tenant_id", Uuid, primary_key=True),
     Column("recipient", Text, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+)
+sender_opt_outs = Table(
+    "sender_opt_outs",
+    metadata,
+    Column("tenant_id", Uuid, primary_key=True),
+    Column("recipient", Text, primary_key=True),
+    Column("sender_id", Uuid, primary_key=True),
     Column("source", Text, nullable=False),
     Column("created_at", Instant, nullable=False),
 )

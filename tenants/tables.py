@@ -104,6 +104,8 @@ schedule = Table(
     Column("queued_segments", BigInteger, nullable=False),
     Column("queued_messages", BigInteger, nullable=False),
     Column("check_at", Instant),
+    Column("owed_until", Instant, nullable=False),
+    Column("turns", Integer, nullable=False),
     schema="control",
 )
 duties = Table(
@@ -191,6 +193,27 @@ registration_holds = Table(
     Column("registration_id", Uuid, primary_key=True),
     Column("held_until", Instant, nullable=False),
     Column("learned_at", Instant, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("code", Integer),
+    Column("strikes", SmallInteger, nullable=False),
+)
+learned_rates = Table(
+    "learned_rates",
+    metadata,
+    Column("tenant_id", Uuid, primary_key=True),
+    Column("registration_id", Uuid, primary_key=True),
+    Column("per_minute", Integer, nullable=False),
+    Column("lowered_at", Instant, nullable=False),
+    Column("code", Integer, nullable=False),
+)
+learned_concurrency = Table(
+    "learned_concurrency",
+    metadata,
+    Column("tenant_id", Uuid, primary_key=True),
+    Column("account_sid", Text, primary_key=True),
+    Column("at_once", SmallInteger, nullable=False),
+    Column("lowered_at", Instant, nullable=False),
+    Column("code", Integer, nullable=False),
 )
 senders = Table(
     "senders",

@@ -36,6 +36,9 @@ def row_of(table: str, ids: Ids) -> Row:
         "signing_credentials": {"id": fresh, "assistant_id": ids.assistant, "secret_sealed": "s", "plan": "{}"},
         "registrations": {"id": fresh, "tier": "short_code", "tier_source": "tenant", "segments_per_minute": 6000},
         "registration_holds": {"registration_id": fresh, "held_until": MOMENT, "learned_at": MOMENT},
+        "learned_rates": {"registration_id": fresh, "per_minute": 60, "lowered_at": MOMENT, "code": 30022},
+        "learned_concurrency": {"account_sid": f"AC{number}", "at_once": 1, "lowered_at": MOMENT, "code": 20429},
+        "sender_opt_outs": {"recipient": f"+1907555{number % 10_000:04d}", "sender_id": fresh, "source": "inbound"},
         "senders": {
             "id": fresh,
             "registration_id": ids.registration,
@@ -109,6 +112,8 @@ TABLES = (  # parents first
     "signing_credentials",
     "registrations",
     "registration_holds",
+    "learned_rates",
+    "learned_concurrency",
     "senders",
     "http_tools",
     "inbound_routes",
@@ -125,6 +130,7 @@ TABLES = (  # parents first
     "messages",
     "message_events",
     "opt_outs",
+    "sender_opt_outs",
     "usage_events",
     "subscriptions",
 )

@@ -79,6 +79,9 @@ KEYS: dict[str, tuple[str, ...]] = dict.fromkeys(TABLES, ("tenant_id", "id")) | 
     "transfer_directory": ("tenant_id", "name"),
     "answerers": ("tenant_id", "type"),
     "registration_holds": ("tenant_id", "registration_id"),
+    "learned_rates": ("tenant_id", "registration_id"),
+    "learned_concurrency": ("tenant_id", "account_sid"),
+    "sender_opt_outs": ("tenant_id", "recipient", "sender_id"),
     "call_activity": ("tenant_id", "call_id", "type"),
 }
 

@@ -179,7 +179,7 @@ async def test_a_downgrade_that_meets_a_lock_leaves_the_schema_whole(empty: Data
     await migrated(empty)
     first = await shape(empty.owner_url)
     async with session(empty.app_url) as reader, reader.transaction():
-        await reader.execute("LOCK TABLE quiet_hours IN ACCESS SHARE MODE")  # a table of the newest revision
+        await reader.execute("LOCK TABLE learned_rates IN ACCESS SHARE MODE")  # a table of the newest revision
         with pytest.raises(MigrationRefused, match="Nothing was changed"):
             await asyncio.to_thread(downgrade, empty.owner_url, APPLICATION, "base")
     assert await shape(empty.owner_url) == first

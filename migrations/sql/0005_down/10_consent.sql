@@ -1,0 +1,1 @@
+DROP TABLE sender_opt_outs;

@@ -1,0 +1,1 @@
+ALTER TABLE control.schedule DROP COLUMN owed_until, DROP COLUMN turns;
