@@ -18,7 +18,7 @@ PACKAGES := trunkline api webhooks messaging billing tenants runtime migrations 
 export PYTHONSAFEPATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run demo test test-pg15 check format bench-ingest bench-idempotency bench-neighbours bench-cleanup bench-decode bench-pacer bench-fairness bench-dispatch kills faults thousand mutants \
+.PHONY: help venv run demo test test-pg15 check format bench-ingest bench-idempotency bench-neighbours bench-cleanup bench-decode bench-pacer bench-fairness bench-dispatch kills storms faults thousand mutants \
   k8s-check pins clean
 
 help: ## this list
@@ -81,6 +81,9 @@ bench-dispatch: venv ## how fast one worker sends, what a backlog costs it in me
 
 kills: venv ## kills processes at random moments and counts effects
 	@exec $(PY) tests/kills/run.py $(ARGS)
+
+storms: venv ## twenty seconds of each fault while 2,000 texts flow; counts effects (ARGS="--only redis-killed" for some)
+	@exec $(PY) tests/storms/run.py $(ARGS)
 
 thousand: venv ## 1,000 deliveries of 100 ids at once over 8 processes, across a clean-up and midnight; counts effects
 	@exec $(PY) tests/thousand/run.py $(ARGS)

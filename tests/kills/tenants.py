@@ -66,9 +66,11 @@ def recipient(number: int) -> str:
 
 
 def sender_number(tier: str) -> str:
-    """A short code or a toll-free number, fictional."""
+    """A short code, a toll-free number or a long code, as the tier has it; fictional."""
     number = next(_senders)
-    return f"{555000 + number}" if tier == "short_code" else f"+1833555{100 + number % 100:04d}"
+    if tier == "short_code":
+        return f"{555000 + number}"
+    return f"+1{833 if tier.startswith('toll_free') else 702}555{100 + number % 100:04d}"
 
 
 def delay_answers(account: str, seconds: float) -> dict[str, Any]:
