@@ -18,11 +18,12 @@ from tests.kills.client import Http, Unreachable
 from tests.kills.installation import Installation, NotRunning
 from tests.kills.rounds import Round
 from tests.kills.run import report, told
-from tests.storms.storm import play
+from tests.storms.storm import Flow, play
 from tests.storms.weather import STORMS
 from trunkline.dev.errors import StartError
 
-STORM_SECONDS = 400.0  # more than every bound inside a storm together
+USUAL = Flow()
+OTHER_SECONDS = 400.0  # more than the bounds inside a storm, but its length and the time to settle, together
 
 
 def main() -> None:
@@ -47,8 +48,9 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Let texts flow through every kind of fault and count effects.")
     parser.add_argument("--list", action="store_true", help="name the storms and end")
     parser.add_argument("--only", default=",".join(STORMS), help="some of them, with commas between; default: all")
-    parser.add_argument("--seconds", type=float, default=20.0, help="how long each lasts; default: 20")
-    parser.add_argument("--messages", type=int, default=2000, help="that flow meanwhile; default: 2000")
+    parser.add_argument("--seconds", type=float, default=USUAL.seconds, help="how long each lasts; default: 20")
+    parser.add_argument("--messages", type=int, default=USUAL.messages, help="that flow meanwhile; default: 2000")
+    parser.add_argument("--within", type=float, default=USUAL.within, help="seconds until all must be settled afterwards; default: 120")
     parser.add_argument("--json", action="store_true", help="print nothing but the JSON line; the progress goes to stderr")
     parser.add_argument("--keep", action="store_true", help="keep the data directory and logs, also after success")
     options = parser.parse_args()
@@ -70,10 +72,10 @@ async def play_all(options: argparse.Namespace) -> Mapping[str, Round]:
     def say(line: str) -> None:
         print(line, file=out, flush=True)
 
-    return await storms(options.only, options.messages, options.seconds, say, keep=options.keep)
+    return await storms(options.only, Flow(options.messages, options.seconds, options.within), say, keep=options.keep)
 
 
-async def storms(names: list[str], messages: int, seconds: float, say: Callable[[str], None], *, keep: bool = False) -> dict[str, Round]:
+async def storms(names: list[str], flow: Flow, say: Callable[[str], None], *, keep: bool = False) -> dict[str, Round]:
     """The storms in one installation; its directory stays when something went wrong."""
     results: dict[str, Round] = {}
     http = Http()
@@ -83,7 +85,7 @@ async def storms(names: list[str], messages: int, seconds: float, say: Callable[
         async with house:
             await house_rules(http, house)
             for number, name in enumerate(names, 1):
-                results[name] = await play_one(name, http, house, messages, seconds)
+                results[name] = await play_one(name, http, house, flow)
                 house.keep |= not results[name].ok
                 report(name, number, len(names), results[name], say)
     except (NotRunning, StartError) as error:
@@ -102,11 +104,11 @@ async def house_rules(http: Http, house: Installation) -> None:
     await asyncio.sleep(2.0)  # every process follows within two seconds
 
 
-async def play_one(name: str, http: Http, house: Installation, messages: int, seconds: float) -> Round:
+async def play_one(name: str, http: Http, house: Installation, flow: Flow) -> Round:
     """One storm within its time; whatever breaks it off is a fault of it."""
     try:
-        async with asyncio.timeout(STORM_SECONDS):
-            return await play(name, http, house, messages, seconds)
+        async with asyncio.timeout(OTHER_SECONDS + flow.seconds + flow.within):
+            return await play(name, http, house, flow)
     except (Unreachable, NotRunning, StartError) as error:
         return Round(faults=[f"broken off: {error}"])
     except Exception:  # noqa: BLE001  a defect of this program must not hide the other storms

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tests.kills.burst import Burst
 from tests.kills.client import Http, Unreachable
@@ -14,15 +15,24 @@ from tests.storms.flow import Customer, customers, interleaved
 from tests.storms.slots import SlotBook
 from tests.storms.weather import STORMS, Scene
 
-SETTLED_SECONDS = 120.0  # after the storm is over and the last text is accepted
 POSTERS = 8
 POSTED_IN = 0.6  # of the storm's length
 FIRST_SHARE = 0.05  # of the texts is accepted before it blows
 LEFTOVER_SECONDS = 60.0
 
 
-async def play(name: str, http: Http, house: Installation, messages: int, seconds: float) -> Round:
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """So many texts during a storm of so many seconds; `within` so many more, after the last one was accepted, all have an end."""
+
+    messages: int = 2000
+    seconds: float = 20.0
+    within: float = 120.0
+
+
+async def play(name: str, http: Http, house: Installation, flow: Flow) -> Round:
     """A storm over new tenants of a running installation."""
+    messages, seconds = flow.messages, flow.seconds
     began = time.monotonic()
     async with SlotBook(house.dev["redis_url"]) as book:
         flowing = await customers(http, house, messages, seconds)
@@ -36,11 +46,11 @@ async def play(name: str, http: Http, house: Installation, messages: int, second
             posted = await posting
         finally:
             posting.cancel()
-        took, open_still = await settled(http, flowing, SETTLED_SECONDS)
+        took, open_still = await settled(http, flowing, flow.within)
         counted = await asyncio.gather(*(one_count(http, house, each, book) for each in flowing))
     result = Round(faults=[*burst.faults, *(fault for each in counted for fault in each.faults)])
     if open_still:
-        result.faults.append(f"not settled within {SETTLED_SECONDS:g} s after the storm: {', '.join(open_still)}")
+        result.faults.append(f"not settled within {flow.within:g} s after the storm: {', '.join(open_still)}")
     result.figures = {**done, **figures(counted)}
     result.figures |= {"posted_s": round(posted, 1), "settled_s": round(took, 1), "took_s": round(time.monotonic() - began, 1)}
     return result

@@ -10,6 +10,7 @@ from tests.storms.count import wrong
 from tests.storms.flow import Order
 from tests.storms.run import storms
 from tests.storms.slots import Slot, SlotBook, excess
+from tests.storms.storm import Flow
 from tests.storms.weather import STORMS
 
 SID = "SM1"
@@ -25,7 +26,7 @@ TAKEN, LOST, REFUSED, NEVER = (
 @pytest.mark.timeout(300)
 async def test_texts_flow_through_lost_answers_and_a_flushed_redis() -> None:
     said: list[str] = []
-    played = await storms(["twilio-reset", "redis-flushed"], 100, 2.0, said.append)
+    played = await storms(["twilio-reset", "redis-flushed"], Flow(100, 2.0, 240.0), said.append)
     assert [each.faults for each in played.values()] == [[], []], said
     assert [each.figures["messages"] for each in played.values()] == [100, 100]
     assert int(played["twilio-reset"].figures["in_doubt"]) > 0
