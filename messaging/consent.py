@@ -6,7 +6,7 @@ they hold the setting while they act by it.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
@@ -27,7 +27,7 @@ SET = text("SELECT app.set_stop_covers_v1(:tenant, :covers)")
 class Consent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`stop_covers`: whom a STOP to one sender stops, all of the tenant's texts or those of that sender."""
 
-    stop_covers: Literal["tenant", "sender"] = "tenant"
+    stop_covers: Annotated[Literal["tenant", "sender"], msgspec.Meta(examples=["sender"])] = "tenant"
 
 
 async def read(connection: AsyncConnection, tenant: TenantId) -> Consent:
