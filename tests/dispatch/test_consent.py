@@ -88,6 +88,17 @@ async def test_widening_takes_all_along_and_the_way_back_undoes_nothing(office: 
     assert await office.stored() == ({BEN}, {(BEN, SECOND_NUMBER)})
 
 
+async def test_the_tenants_own_entry_stays_its_own_when_it_is_widened(office: Office, next_door: Office) -> None:
+    for each in (office, next_door):
+        await each.covers_now("sender")
+        await each.hears("STOP", ANNA, NOWHERE)  # for the tenant, by the person
+    await office.lists(ANNA, POOL)
+    for each in (office, next_door):
+        await each.covers_now("tenant")
+        await each.hears("START", ANNA, FIRST_NUMBER)
+    assert (await office.stored(), await next_door.stored()) == (({ANNA}, {(ANNA, POOL)}), (set(), set()))
+
+
 async def test_no_start_lifts_what_the_tenant_put_on_its_list(office: Office, next_door: Office) -> None:
     for covers in ("tenant", "sender"):
         await office.covers_now(covers)
