@@ -23,10 +23,12 @@ from api.routes.assistant_setup import AssistantSetupRoutes
 from api.routes.assistants import AssistantRoutes
 from api.routes.bodies import BodyRoutes
 from api.routes.calls import CallRoutes
+from api.routes.consent import ConsentRoutes
 from api.routes.health import live, metrics_page, ready
 from api.routes.inbound_routes import InboundRouteRoutes
 from api.routes.messages import MessageRoutes
 from api.routes.opening_hours import OpeningHoursRoutes
+from api.routes.opt_outs import OptOutRoutes
 from api.routes.plans import PlanAdmin
 from api.routes.privacy import PrivacyRoutes
 from api.routes.published_tools import published_tools
@@ -81,6 +83,8 @@ def create_app(settings: Settings, schema: str) -> Litestar:
             published_tools,
             OpeningHoursRoutes,
             QuietHoursRoutes,
+            ConsentRoutes,
+            OptOutRoutes,
             WebhookRoutes,
             BodyRoutes,
             PrivacyRoutes,

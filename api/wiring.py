@@ -8,6 +8,7 @@ from uuid import UUID
 from litestar.datastructures import State
 from redis.asyncio import Redis
 
+from messaging import legal_hours
 from messaging.pacer import Pacer
 from messaging.wake import WakeHint
 from runtime.crypto import Keyring
@@ -78,6 +79,7 @@ class Wiring:
 
 async def wire(settings: Settings) -> Wiring:
     """Connect and put the parts together."""
+    legal_hours.use(settings.quiet_hours_file)
     keyring = settings.keyring
     database = await open_database(settings.database_url, settings.database_connections)
     redis = open_redis(settings.redis_url)

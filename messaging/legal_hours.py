@@ -1,76 +1,102 @@
-"""When the law lets people in the US be texted for sale, by state and day, from `quiet_hours.json`: data, and no legal advice."""
+"""When the law lets people in the US be texted for sale, by state and day: data, and no legal advice.
 
-from collections.abc import Mapping
-from datetime import date
-from functools import lru_cache
+The rules are those that came with this release, or a file of the operator's own; a process takes one at its start and keeps it.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, time
+from functools import lru_cache, partial
 from pathlib import Path
 
-import msgspec
-from msgspec import UNSET, UnsetType
+from messaging.holidays import holidays_of
+from messaging.legal_rules import BUILT_IN, BadRules, Data, Hours, parse
+from messaging.wall_hours import DAY_MINUTES, Windows, first_allowed
+from messaging.whereabouts import STATES, zones_of_state
+from runtime.settings import SettingError, name_of
 
-from messaging.holidays import SATURDAY, SUNDAY, Holiday, holidays_of
-from messaging.wall_hours import DAY_MINUTES, Windows
-
-Span = tuple[str, str]
-
-
-class Hours(msgspec.Struct, frozen=True):
-    """A row of the data: `null` is not at all, what is left out is as the entry before it (holidays: as the day they fall on)."""
-
-    weekdays: Span
-    saturday: Span | UnsetType | None = UNSET
-    sunday: Span | UnsetType | None = UNSET
-    holidays: Span | UnsetType | None = UNSET
-    states: tuple[str, ...] = ()
-    since: date = msgspec.field(default=date.min, name="from")
-    note: str = ""
-
-    def windows(self, day: date, *, holiday: bool) -> Windows:
-        """What it allows on a day, whether it holds yet or not."""
-        if holiday and self.holidays is not UNSET:
-            return minutes(self.holidays)
-        span: Span | None = self.weekdays
-        if day.weekday() >= SATURDAY and self.saturday is not UNSET:
-            span = self.saturday
-        if day.weekday() == SUNDAY and self.sunday is not UNSET:
-            span = self.sunday
-        return minutes(span)
+SETTING = "quiet_hours_file"
+CHECKED_FROM = datetime.combine(date(2026, 1, 1), time(0), UTC)
 
 
-class Data(msgspec.Struct, frozen=True):
-    """The file."""
+class LegalHours:
+    """The rules, ready to be asked."""
 
-    as_of: date
-    federal: Hours
-    territories: tuple[str, ...]
-    states: tuple[Hours, ...]
-    holidays: tuple[Holiday, ...]
+    def __init__(self, data: Data) -> None:
+        self.data = data
+        self.regions = frozenset({"US", *data.territories})  # where the federal rule holds
+        by_state: dict[str, list[Hours]] = defaultdict(list)
+        for hours in sorted(data.states, key=lambda each: each.since):
+            for state in hours.states:
+                by_state[state].append(hours)
+        self._by_state: Mapping[str, Sequence[Hours]] = by_state
+        self.windows = lru_cache(maxsize=4_096)(self._windows)
 
+    def _windows(self, state: str | None, day: date) -> Windows:
+        """When marketing is allowed in a state on a day: what the federal rule and the state's both allow. None: the state is not known."""
+        own = self.of_state(state or "", day)
+        return self.data.federal.windows(day, holiday=False) if own is None else self.both(own, day)
 
-DATA = msgspec.json.decode((Path(__file__).parent / "quiet_hours.json").read_bytes(), type=Data)
-REGIONS = frozenset({"US", *DATA.territories})  # where the federal rule holds
-BY_STATE: Mapping[str, Hours] = {state: hours for hours in DATA.states for state in hours.states}
+    def of_state(self, state: str, day: date) -> Hours | None:
+        """The state's entry on a day: of those that hold, the one that began last."""
+        return next((each for each in reversed(self._by_state.get(state, ())) if each.since <= day <= each.until), None)
 
+    def both(self, own: Hours, day: date) -> Windows:
+        """What the federal rule and an entry both allow, whether it holds then or not."""
+        return common(
+            self.data.federal.windows(day, holiday=False), own.windows(day, holiday=day in holidays_of(self.data.holidays, day.year))
+        )
 
-def minutes(span: Span | None) -> Windows:
-    """A span of `HH:MM` as minutes of the day; none is no time at all."""
-    if span is None:
-        return ()
-    begin, end = (int(text[:2]) * 60 + int(text[3:]) for text in span)
-    return ((begin, end),)
+    def check(self) -> None:
+        """A text is put off, never refused: in every state there has to be a minute that all its zones allow.
 
-
-@lru_cache(maxsize=4_096)
-def legal_windows(state: str | None, day: date) -> Windows:
-    """When marketing is allowed in a state on a day: what the federal rule and the state's both allow. None: the state is not known."""
-    federal, own = DATA.federal, BY_STATE.get(state or "")
-    windows = federal.windows(day, holiday=False)
-    if own is None or day < own.since:
-        return windows
-    return common(windows, own.windows(day, holiday=day in holidays_of(DATA.holidays, day.year)))
+        Raises:
+            BadRules: an entry names a state there is none of, or lets nothing leave.
+        """
+        for place, entry in enumerate(self.data.states):
+            for state in entry.states:
+                if state not in STATES:
+                    raise BadRules(f"/states/{place}/states", f"{state} is no state of the US.")
+                held = [(partial(self.both, entry), zone) for zone in zones_of_state(state)]
+                if first_allowed(held, CHECKED_FROM) is None:
+                    raise BadRules(f"/states/{place}", f"Within these hours and the federal ones nothing could ever leave in {state}.")
 
 
 def common(one: Windows, other: Windows) -> Windows:
     """What is in both."""
     both = ((max(a, c), min(b, d)) for a, b in one for c, d in other)
     return tuple((begin, end) for begin, end in both if 0 <= begin < end <= DAY_MINUTES)
+
+
+@lru_cache(maxsize=8)
+def rules_of(path: str) -> LegalHours:
+    """The rules in a file, read once; an empty path: those that came with this release.
+
+    Raises:
+        SettingError: the file cannot be read or used.
+    """
+    try:
+        rules = LegalHours(parse((Path(path) if path else BUILT_IN).read_bytes()))
+        rules.check()
+    except OSError as error:
+        raise SettingError(f"{name_of(SETTING)} names a file that cannot be read: {error.strerror}.") from error
+    except BadRules as error:
+        raise SettingError(f"{name_of(SETTING)} names a file that cannot be used, {error}") from error
+    return rules
+
+
+_current: list[LegalHours] = []
+
+
+def use(path: str) -> None:
+    """Judge by the rules in this file from now on, in this process.
+
+    Raises:
+        SettingError: the file cannot be read or used.
+    """
+    _current[:] = [rules_of(path)]
+
+
+def in_use() -> LegalHours:
+    """The rules that this process judges by."""
+    return _current[0] if _current else rules_of("")

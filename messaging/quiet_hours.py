@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from functools import partial
 
-from messaging import recipients
-from messaging.legal_hours import REGIONS, legal_windows
+from messaging import legal_hours, recipients
 from messaging.wall_hours import DAY_MINUTES, Rule, Windows, all_allow, first_allowed
 from messaging.whereabouts import state_of, zones_of
 from tenants.hours import Hours
@@ -54,7 +53,7 @@ def allowed(tenant: Snapshot, e164: str, message_class: str, moment: datetime) -
 
 def rules_for(tenant: Snapshot, e164: str, message_class: str) -> tuple[Sequence[Rule], Sequence[Rule]]:
     """The law's and the tenant's own rules for a text of a class to a number."""
-    law: Sequence[Rule] = (partial(legal_windows, state_of(e164)),) if message_class == SELLS and under_us_law(e164) else ()
+    law: Sequence[Rule] = (partial(legal_hours.in_use().windows, state_of(e164)),) if message_class == SELLS and under_us_law(e164) else ()
     setting = tenant.quiet_hours
     own: Sequence[Rule] = (partial(own_windows, setting.hours),) if setting is not None and message_class in setting.classes else ()
     return law, own
@@ -62,7 +61,7 @@ def rules_for(tenant: Snapshot, e164: str, message_class: str) -> tuple[Sequence
 
 def under_us_law(e164: str) -> bool:
     """Whether the number belongs to a state or a territory of the US."""
-    return e164.startswith("+1") and recipients.parse(e164, None).region in REGIONS
+    return e164.startswith("+1") and recipients.parse(e164, None).region in legal_hours.in_use().regions
 
 
 def own_windows(hours: Hours, day: date) -> Windows:

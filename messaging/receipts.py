@@ -12,10 +12,10 @@ from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from messaging import consent_words
+from messaging import consent, consent_words
 from messaging.faults import fault
 from messaging.outcomes import next_status, receipt_rank, whole_number
-from messaging.tables import message_events, messages, opt_outs
+from messaging.tables import message_events, messages
 from runtime.clock import rfc3339
 from runtime.ids import TenantId
 from runtime.logs import log
@@ -26,6 +26,7 @@ from tenants.tables import arrivals, registrations
 FINAL = {"delivered": "delivered", "read": "delivered", "undelivered": "undelivered", "failed": "failed", "canceled": "canceled"}
 MOST_SEGMENTS = 100
 CONSENT = ("stop", "start", "help")
+RCS = "rcs:"  # before a person's number on that channel, which shares its opt-outs with SMS
 TOLL_FREE_STOP = 30004  # on toll-free numbers this is how the network's own STOP shows
 
 BILL = text("SELECT app.bill_segments_v1(:tenant, :message, CAST(:counted AS smallint), CAST(:final AS smallint), app.now())")
@@ -80,7 +81,7 @@ async def receive(connection: AsyncConnection, tenant: TenantId, message_id: UUI
     if code is not None and fault(code).action == "hold_until_day_reset":
         await learn_day_cap(connection, tenant, row, code)
     if await means_stop(connection, tenant, row["registration_id"], code):
-        await opt_out(connection, tenant, row["recipient"], "twilio")
+        await consent.suppress(connection, tenant, row["recipient"], [row["sender_id"]], "twilio")
     return "moved"
 
 
@@ -132,12 +133,12 @@ async def means_stop(connection: AsyncConnection, tenant: TenantId, registration
 
 
 async def record_inbound(connection: AsyncConnection, tenant: TenantId, form: Mapping[str, str]) -> str:
-    """Record a text that somebody sent to a tenant's number: its segments, and what it means for consent.
+    """Record a text that somebody sent to a tenant's number: its segments, and what it means for consent; the last one to arrive holds.
 
     Gives stop, start, help, other, repeated (this Sid was recorded before), or ignored (no Sid or sender). Twilio has
     answered STOP, START and HELP by then, so we stay silent.
     """
-    sid, sender = form.get("MessageSid") or form.get("SmsSid"), form.get("From")
+    sid, sender = form.get("MessageSid") or form.get("SmsSid"), form.get("From", "").removeprefix(RCS)
     if not sid or not sender:
         return "ignored"
     source, segments = f"inbound:{sid}", segments_told(form) or 1
@@ -146,17 +147,13 @@ async def record_inbound(connection: AsyncConnection, tenant: TenantId, form: Ma
         return "repeated"
     told = (form.get("OptOutType") or "").strip().lower()  # Advanced Opt-Out decides where it speaks: its words are the tenant's own
     said = told if told in CONSENT else consent_words.meaning(form.get("Body", ""))
-    if said == "stop":
-        await opt_out(connection, tenant, sender, "inbound")
-    elif said == "start":
-        await connection.execute(opt_outs.delete().where(opt_outs.c.tenant_id == tenant, opt_outs.c.recipient == sender))
+    if said in ("stop", "start"):
+        reached = await consent.senders_reached(connection, tenant, form)
+        if said == "stop":
+            await consent.suppress(connection, tenant, sender, reached, "inbound")
+        else:
+            await consent.resume(connection, tenant, sender, reached)
     return said or "other"
-
-
-async def opt_out(connection: AsyncConnection, tenant: TenantId, recipient: str, source: str) -> None:
-    """Text this person no more; said twice is said once."""
-    values = {"tenant_id": tenant, "recipient": recipient, "source": source, "created_at": func.app.now()}
-    await connection.execute(upsert(opt_outs).values(values).on_conflict_do_nothing())
 
 
 def segments_told(form: Mapping[str, str]) -> int | None:

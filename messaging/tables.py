@@ -70,3 +70,11 @@ sender_opt_outs = Table(
     Column("source", Text, nullable=False),
     Column("created_at", Instant, nullable=False),
 )
+consent_settings = Table(
+    "consent_settings",
+    metadata,
+    Column("tenant_id", Uuid, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("stop_covers", Text, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+)

@@ -11,8 +11,8 @@ import phonenumbers
 from phonenumbers import timezone
 from phonenumbers.tzdata import TIMEZONE_DATA
 
-_STATES: dict[str, list[int]] = json.loads((Path(__file__).parent / "area_codes.json").read_text("utf-8"))["states"]
-_STATE_OF_AREA = {str(area): state for state, areas in _STATES.items() for area in areas}
+STATES: dict[str, list[int]] = json.loads((Path(__file__).parent / "area_codes.json").read_text("utf-8"))["states"]
+_STATE_OF_AREA = {str(area): state for state, areas in STATES.items() for area in areas}
 _AREA_DIGITS, _EXCHANGE_DIGITS = 3, 6
 _NATIONAL_DIGITS = 10
 
@@ -54,8 +54,13 @@ def _north_american(exchange: str) -> tuple[ZoneInfo, ...]:
 
 def _zones_of_state(state: str | None) -> frozenset[str]:
     """Where the rest of its state is, for an area code that is younger than the library."""
-    areas = _STATES.get(state, ()) if state else ()
+    areas = STATES.get(state, ()) if state else ()
     return frozenset().union(*(_ZONES_OF_AREA.get(str(area), frozenset()) for area in areas))
+
+
+def zones_of_state(state: str) -> tuple[ZoneInfo, ...]:
+    """Every zone that a part of a state lies in."""
+    return _known(_zones_of_state(state))
 
 
 @lru_cache(maxsize=4_096)

@@ -39,6 +39,7 @@ class Settings:
     vapi_base_url: str = DEFAULT_VAPI
     vapi_api_key: str = field(default="", repr=False)
     tool_hosts_allowed: str = ""  # hosts, addresses, networks that tenants' tools may reach though they are not public
+    quiet_hours_file: str = ""  # the operator's own rules about hours; empty: those that came with this release
     environment: str = "production"  # development | test | production
     log_format: str = "json"  # json | console
     host: str = "127.0.0.1"

@@ -33,12 +33,25 @@ def settings_for(*required: str) -> Settings:
         sys.exit(2)
 
 
+def settings_that_judge(*required: str) -> Settings:
+    """As `settings_for`, for what decides when texts leave: the rules about hours can be read too."""
+    from messaging.legal_hours import rules_of
+
+    settings = settings_for(*required)
+    try:
+        rules_of(settings.quiet_hours_file)
+    except SettingError as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
+    return settings
+
+
 @main.command()
 def serve() -> None:
     """Run the API: stateless, one process, any number of replicas."""
     from trunkline.serve import serve as run
 
-    run(settings_for(*API_NEEDS))
+    run(settings_that_judge(*API_NEEDS))
 
 
 @main.command()
@@ -49,7 +62,7 @@ def worker() -> None:
     from trunkline.observed import observe
     from trunkline.worker import work
 
-    settings = settings_for(*WORKER_NEEDS)
+    settings = settings_that_judge(*WORKER_NEEDS)
     observe(settings, "worker")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(work(settings))

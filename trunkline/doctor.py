@@ -11,11 +11,12 @@ from typing import Any
 import asyncpg
 from sqlalchemy import text
 
+from messaging.legal_hours import rules_of
 from migrations.run import newest
 from runtime.database import Database, open_database
 from runtime.patience import within
 from runtime.redis import RedisError, open_redis
-from runtime.settings import Settings
+from runtime.settings import SettingError, Settings
 from trunkline.database_health import LAGS_AFTER, health_of
 from webhooks.body_days import ENOUGH_DAYS, days_ahead
 
@@ -47,7 +48,7 @@ class Finding:
 
 async def examine(settings: Settings) -> dict[str, Any]:
     """Everything: {ok, findings: [{name, ok, found, what_to_do}], health: {tables, keys} or null where the database cannot be asked}."""
-    findings = [await redis_answers(settings)]
+    findings = [await redis_answers(settings), quiet_hours_rules(settings)]
     health: dict[str, Any] | None = None
     try:
         database = await within(PATIENCE_SECONDS, open_database(settings.database_url, connections=2))
@@ -81,6 +82,15 @@ async def redis_answers(settings: Settings) -> Finding:
     finally:
         await redis.aclose()
     return Finding("redis", "answers")
+
+
+def quiet_hours_rules(settings: Settings) -> Finding:
+    """Which rules about hours API and worker judge by, if they have these settings too."""
+    try:
+        rules = rules_of(settings.quiet_hours_file)
+    except SettingError as error:
+        return Finding("quiet hours", str(error), "Mend the file, or unset the setting: API and worker do not start with it.")
+    return Finding("quiet hours", f"rules of {rules.data.as_of}, {settings.quiet_hours_file or 'as they came with this release'}")
 
 
 async def schema(database: Database) -> Finding:

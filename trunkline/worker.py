@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 from redis.asyncio import Redis
 
+from messaging import legal_hours
 from messaging.beginnings import Beginnings
 from messaging.dispatcher import Dispatcher, Measures
 from messaging.pacer import Pacer
@@ -60,6 +61,7 @@ class Worker:
 
 async def work(settings: Settings, stopping: asyncio.Event | None = None) -> None:
     """Run a worker until SIGTERM, SIGINT or `stopping`."""
+    legal_hours.use(settings.quiet_hours_file)
     stopping = stopping or asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)

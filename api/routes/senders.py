@@ -190,4 +190,6 @@ def warnings(row: dict[str, Any], facts: Tier) -> list[str]:
         found.append("Without the auth token Twilio's signature on callbacks cannot be checked; only the token in their URL is.")
     if row["segments_per_minute"] == 0 or facts.blocked_destinations:
         found.append(facts.description)
+    if row["from_number"] and not row["from_number"].startswith("+"):
+        found.append("Twilio answers HELP and STOP on short codes only with Advanced Opt-Out.")
     return found

@@ -78,6 +78,11 @@ async def to_forget_vapi(tenant: Tenant, _: Person) -> Made:
     return "/v1/vapi", None
 
 
+async def to_lift(tenant: Tenant, _: Person) -> Made:
+    assert (await tenant.post("/v1/opt-outs", {"to": "+12135550123"})).status_code == 201
+    return "/v1/opt-outs/+12135550123", None
+
+
 ROUTE, ENTRY, ANSWERER = "/v1/inbound-routes/+19075550142", "/v1/transfer-directory/sales", "/v1/answerers/campaign.predial"
 SALES, ENDPOINT = {"destination": {"type": "number", "number": "+19075550101"}}, {"url": "https://tools.example.com/ask"}
 
@@ -145,6 +150,9 @@ CALLS: dict[str, Ready] = {
     "delete /v1/calls/{call_id}/content": to_forget_a_call,
     "put /v1/opening-hours": at_once(lambda _: ("/v1/opening-hours", {"week": {"monday": [{"opens": "09:00", "closes": "17:00"}]}})),
     "put /v1/quiet-hours": at_once(lambda _: ("/v1/quiet-hours", {"hours": {"week": {"monday": [{"opens": "09:00", "closes": "17:00"}]}}})),
+    "put /v1/consent": at_once(lambda _: ("/v1/consent", {"stop_covers": "sender"})),
+    "post /v1/opt-outs": at_once(lambda _: ("/v1/opt-outs", {"to": "+12135550123"})),
+    "delete /v1/opt-outs/{phone_number}": to_lift,
     "post /v1/admin/plans": at_once(lambda _: ("/v1/admin/plans", plan_body())),
 }
 OWN_WAY = {

@@ -132,7 +132,7 @@ async def test_a_sender_without_a_token_is_warned_of(tenant: Tenant) -> None:
     key = {"auth_token": None, "api_key_sid": "SK" + "0" * 32, "api_key_secret": "k"}
     shown = await put(tenant, {**sender_body(), **key})
     assert any("signature" in warning for warning in shown["warnings"])
-    assert (await put(tenant, sender_body()))["warnings"] == []
+    assert (await put(tenant, sender_body("toll_free")))["warnings"] == []
 
 
 @pytest.mark.parametrize("tier", ["unregistered", "toll_free_unverified"])

@@ -39,6 +39,7 @@ def row_of(table: str, ids: Ids) -> Row:
         "learned_rates": {"registration_id": fresh, "per_minute": 60, "lowered_at": MOMENT, "code": 30022},
         "learned_concurrency": {"account_sid": f"AC{number}", "at_once": 1, "lowered_at": MOMENT, "code": 20429},
         "sender_opt_outs": {"recipient": f"+1907555{number % 10_000:04d}", "sender_id": fresh, "source": "inbound"},
+        "consent_settings": {"name": f"n{number}", "stop_covers": "sender"},
         "senders": {
             "id": fresh,
             "registration_id": ids.registration,
@@ -131,6 +132,7 @@ TABLES = (  # parents first
     "message_events",
     "opt_outs",
     "sender_opt_outs",
+    "consent_settings",
     "usage_events",
     "subscriptions",
 )

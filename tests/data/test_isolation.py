@@ -81,6 +81,7 @@ KEYS: dict[str, tuple[str, ...]] = dict.fromkeys(TABLES, ("tenant_id", "id")) | 
     "registration_holds": ("tenant_id", "registration_id"),
     "learned_rates": ("tenant_id", "registration_id"),
     "learned_concurrency": ("tenant_id", "account_sid"),
+    "consent_settings": ("tenant_id", "name"),
     "sender_opt_outs": ("tenant_id", "recipient", "sender_id"),
     "call_activity": ("tenant_id", "call_id", "type"),
 }

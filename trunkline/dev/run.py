@@ -13,7 +13,9 @@ from pathlib import Path
 import click
 import httpx
 
+from messaging.legal_hours import rules_of
 from runtime.crypto import new_master_key
+from runtime.settings import SettingError
 from trunkline.dev.commands import Command
 from trunkline.dev.demo_tenant import Demo, demo_tenant
 from trunkline.dev.errors import StartError
@@ -77,6 +79,7 @@ class House:
         """Servers, migrations, sandboxes, worker, API, demo tenant, dev.json, story: each needs the one before."""
         if not is_free(self.port):  # here, where what a killed run left behind has been ended
             raise StartError(f"Port {self.port} is taken, or not open to you: choose another one, such as make run PORT=8081.")
+        rules = rules_file()
         say = self.supervisor.notice
         say("starting PostgreSQL and Valkey ...")
         private = self.supervisor.private
@@ -84,7 +87,7 @@ class House:
         await self.supervisor.start(postgres)
         await self.supervisor.start(valkey)
         urls = await postgres.ensure_owner_and_database(DATABASE, OWNER, APPLICATION)
-        settings = self.settings(urls.app_url, urls.owner_url, valkey.url)
+        settings = self.settings(urls.app_url, urls.owner_url, valkey.url) | rules
         say("migrating ...")
         if code := await self.supervisor.run_once(self.trunkline("migrate", settings)):
             raise StartError(f"The migration ended with {code}; see {private / 'logs' / 'migrate.log'}.")
@@ -156,6 +159,20 @@ class House:
             "demo": {"slug": demo.slug, "api_key": demo.api_key, "webhook_url": demo.webhook_url, "webhook_secret": demo.webhook_secret},
         }
         write_private(self.data_dir / "dev.json", json.dumps(document, indent=2) + "\n")
+
+
+def rules_file() -> dict[str, str]:
+    """The operator's rules about hours, checked before anything starts; what is relative is so to where we were started.
+
+    Raises:
+        StartError: they cannot be used.
+    """
+    given = os.environ.get("TRUNKLINE_QUIET_HOURS_FILE", "").strip()
+    try:
+        rules_of(given)
+    except SettingError as error:
+        raise StartError(str(error)) from error
+    return {"TRUNKLINE_QUIET_HOURS_FILE": str(Path(given).absolute()) if given else ""}
 
 
 def answers(url: str) -> Callable[[], Awaitable[bool]]:
