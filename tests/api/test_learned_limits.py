@@ -87,8 +87,9 @@ async def test_an_open_circuit_says_why_and_what_to_do_and_ends_when_the_sender_
         tenant.id, tenant.sender["registration_id"],
     )  # fmt: skip
     wiring.tenants.forget(tenant.slug)
-    assert (await tenant.post("/v1/messages", HI)).json()["status"] == "held"
-
+    sent = (await tenant.post("/v1/messages", HI)).json()
+    assert sent["status"] == "held"
+    assert (await tenant.get(f"/v1/messages/{sent['id']}")).json()["error"]["what_to_do"].startswith(todo)
     same = {**sender_body(), "account_sid": tenant.sender["account_sid"], "from_number": tenant.sender["from_number"]}
     renewed = await tenant.ask("PUT", "/v1/sender", same)
     assert (renewed.status_code, renewed.json()["circuit"]) == (200, CLOSED), renewed.text
