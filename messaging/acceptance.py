@@ -148,10 +148,10 @@ def checked_schedule(send_at: datetime | None, moment: datetime) -> datetime | N
 
 
 def expected_wait(tenant: Snapshot, sender: SenderView) -> float:
-    """Seconds until a text accepted now leaves: the pacer's next slot, then everything that waits before it."""
+    """Seconds until a text accepted now leaves: the pacer's next slot, then everything that waits before it, at the rate of now."""
     age = clock.monotonic() - tenant.taken_at
     ahead = sender.queued_segments + tenant.accepted_since.get(sender.registration_id, 0)
-    return max(0.0, sender.paced_for - age) + ahead * 60 / sender.segments_per_minute
+    return max(0.0, sender.paced_for - age) + ahead * 60 / tenant.rate_now(sender)
 
 
 def is_held(tenant: Snapshot, sender: SenderView) -> bool:

@@ -9,12 +9,13 @@ from sqlalchemy import func as f
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from messaging.faults import describe
+from messaging.learning import CIRCUIT
 from messaging.receipts import take_back
 from messaging.tables import message_events, messages
 from runtime.clock import rfc3339
 from runtime.ids import TenantId
 from runtime.refusals import Conflict, NotFound
-from tenants.tables import schedule
+from tenants.tables import registration_holds, schedule
 
 OURS = {  # errors that are no code of Twilio's
     "ambiguous": (
@@ -28,6 +29,17 @@ CANCELABLE = ("queued", "scheduled", "held")  # it has not begun to leave
 
 # a message that waits while its registration is held is shown as held; it is stored as what it was
 SHOWN = case((and_(messages.c.status == "queued", schedule.c.hold_reason.is_not(None)), "held"), else_=messages.c.status)
+# what Twilio said of its sender, whose tenant has to do something about it
+SENDER_REFUSED = (
+    select(registration_holds.c.code)
+    .where(
+        registration_holds.c.tenant_id == messages.c.tenant_id,
+        registration_holds.c.registration_id == messages.c.registration_id,
+        registration_holds.c.action.in_(CIRCUIT),
+        registration_holds.c.held_until > f.app.now(),
+    )
+    .scalar_subquery()
+)
 MESSAGE: Select[Any] = select(
     messages.c.id,
     messages.c.recipient,
@@ -49,6 +61,7 @@ MESSAGE: Select[Any] = select(
     messages.c.delivered_at,
     SHOWN.label("status"),
     schedule.c.hold_reason,
+    SENDER_REFUSED.label("sender_refused"),
 ).outerjoin_from(
     messages, schedule, (schedule.c.tenant_id == messages.c.tenant_id) & (schedule.c.registration_id == messages.c.registration_id)
 )
@@ -171,4 +184,7 @@ def hold_of(row: dict[str, Any]) -> dict[str, Any] | None:
     """Why a held message waits."""
     if row["status"] != "held":
         return None
-    return {"code": None, "reason": f"Nothing leaves now: {row['hold_reason']}.", "what_to_do": "It leaves by itself once the hold ends."}
+    what_to_do = "It leaves by itself once the hold ends."
+    if row["sender_refused"] is not None:
+        what_to_do = f"{describe(row['sender_refused']).what_to_do} It leaves once Twilio takes texts of this sender again."
+    return {"code": None, "reason": f"Nothing leaves now: {row['hold_reason']}.", "what_to_do": what_to_do}

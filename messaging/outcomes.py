@@ -27,7 +27,8 @@ __all__ = [
     "receipt_rank",
 ]
 
-_ACCOUNT_CAP_SECONDS = {"hold_1h": 3600.0, "hold_24h": 86400.0}
+TOO_MANY_AT_ONCE = 20429
+NOT_THE_TEXTS = frozenset({"open_circuit", "hold_1h", "hold_24h", "hold_until_day_reset", "pause_sender"})
 _LONGEST_RETRY_AFTER = 3600.0
 _LONGEST_NUMBER = 9  # digits
 _FINAL = 90
@@ -78,6 +79,11 @@ class Deferred:
     action: Action
     retry_after: float | None
     reason: str
+
+    @property
+    def counted(self) -> bool:
+        """Whether it was an attempt of the text's own: not where its account or sender was at fault, whatever the text."""
+        return self.code != TOO_MANY_AT_ONCE and self.action not in NOT_THE_TEXTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +148,11 @@ def _accepted(status: int, answer: Mapping[str, Any]) -> Outcome:
 
 def _by_code(code: int, status: int, retry_after: float | None) -> Outcome:
     known = fault(code)
+    if known.action == "open_circuit":  # nothing is wrong with the text: it waits until the credentials are mended
+        return Deferred(code, known.error_class, known.action, retry_after, known.reason)
     match known.error_class:
         case "not_sent" | "backpressure" | "rate_signal" | "day_cap" | "account_cap":
-            return Deferred(code, known.error_class, known.action, _ACCOUNT_CAP_SECONDS.get(known.action, retry_after), known.reason)
+            return Deferred(code, known.error_class, known.action, retry_after, known.reason)
         case "unknown" if status == HTTPStatus.TOO_MANY_REQUESTS:
             return Deferred(code, "unknown", "retry_backoff", retry_after, known.reason)
         case "ambiguous":
@@ -161,6 +169,8 @@ def _by_code(code: int, status: int, retry_after: float | None) -> Outcome:
 def _bare(status: int) -> Outcome:
     """A 4xx without Twilio's code: a proxy's, or a page. Only the few that the table names mean something."""
     known = fault(status)
+    if known.action == "open_circuit":
+        return Deferred(status, known.error_class, known.action, None, known.reason)
     if known.error_class == "config":
         return Refused(status, known.error_class, known.action, *describe(status))
     return Unknown(f"HTTP {status} without Twilio's error code")

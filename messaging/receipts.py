@@ -14,12 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from messaging import consent, consent_words
 from messaging.faults import fault
+from messaging.learning import learn
 from messaging.outcomes import next_status, receipt_rank, whole_number
 from messaging.tables import message_events, messages
-from runtime.clock import rfc3339
 from runtime.ids import TenantId
-from runtime.logs import log
-from runtime.metrics import DAY_CAPS, RECEIPTS
+from runtime.metrics import RECEIPTS
 from runtime.refusals import NotFound
 from tenants.tables import arrivals, registrations
 
@@ -31,7 +30,6 @@ TOLL_FREE_STOP = 30004  # on toll-free numbers this is how the network's own STO
 
 BILL = text("SELECT app.bill_segments_v1(:tenant, :message, CAST(:counted AS smallint), CAST(:final AS smallint), app.now())")
 CLAIM_SID = text("SELECT app.claim_sid_v1(:tenant, :message, :sid)")
-LEARN_DAY_CAP = text("SELECT app.learn_day_cap_v1(:tenant, :registration, coalesce(CAST(:left_at AS timestamptz), app.now()))")
 COUNT_INBOUND = text("""
 INSERT INTO usage_events (tenant_id, meter, source_id, quantity, occurred_at)
 VALUES (:tenant, 'sms_segments_in', :source, :segments, app.now()) ON CONFLICT (tenant_id, meter, source_id) DO NOTHING
@@ -78,8 +76,8 @@ async def receive(connection: AsyncConnection, tenant: TenantId, message_id: UUI
     await move(connection, tenant, row, reported, code)
     final = segments_told(form)
     await connection.execute(BILL, {"tenant": tenant, "message": message_id, "counted": row["segments"], "final": final})
-    if code is not None and fault(code).action == "hold_until_day_reset":
-        await learn_day_cap(connection, tenant, row, code)
+    if code is not None:
+        await learn(connection, tenant, row, code)
     if await means_stop(connection, tenant, row["registration_id"], code):
         await consent.suppress(connection, tenant, row["recipient"], [row["sender_id"]], "twilio")
     return "moved"
@@ -112,16 +110,6 @@ async def take_back(connection: AsyncConnection, tenant: TenantId, registration_
     """Tell the schedule that a waiting message will not leave."""
     values = {"tenant_id": tenant, "registration_id": registration_id, "due_at": func.app.now(), "segments": -segments}
     await connection.execute(insert(arrivals).values(values))
-
-
-async def learn_day_cap(connection: AsyncConnection, tenant: TenantId, row: Mapping[Any, Any], code: int) -> None:
-    """Hold the text's registration, and what shares its brand, until the carriers' day in which it left is over."""
-    left_at = row["sent_at"] or row["sending_at"]  # a callback may be quicker than our own record
-    parameters = {"tenant": tenant, "registration": row["registration_id"], "left_at": left_at}
-    until = (await connection.execute(LEARN_DAY_CAP, parameters)).scalar()
-    if until is not None:
-        DAY_CAPS.inc()
-        log.warning("the day of a brand is used up", code=code, registration_id=str(row["registration_id"]), until=rfc3339(until))
 
 
 async def means_stop(connection: AsyncConnection, tenant: TenantId, registration_id: UUID, code: int | None) -> bool:

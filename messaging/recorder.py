@@ -20,7 +20,10 @@ RECORD = "SELECT message_id, recorded FROM app.record_outcomes_v1($1, $2::jsonb)
 
 
 class OutcomeRow(msgspec.Struct, rename={"error_class": "class"}, omit_defaults=True, frozen=True):
-    """One outcome as app.record_outcomes_v1 takes it; `seconds` until it is tried (deferred) or asked about (unknown) again."""
+    """One outcome as app.record_outcomes_v1 takes it; `seconds` until it is tried (deferred) or asked about (unknown) again.
+
+    `action` is what its code teaches (errors.json); not `counted`: as if it had never been tried.
+    """
 
     tenant_id: TenantId
     message_id: UUID
@@ -33,6 +36,8 @@ class OutcomeRow(msgspec.Struct, rename={"error_class": "class"}, omit_defaults=
     error_class: str | None = None
     detail: str | None = None
     seconds: float = 0.0
+    action: str | None = None
+    counted: bool = True
 
 
 Waiting = tuple[OutcomeRow, "asyncio.Future[bool]"]

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from messaging.beginnings import Beginning, Beginnings
 from messaging.callback_urls import callback_url
+from messaging.learning import lesson
 from messaging.outcomes import Accepted, Deferred, Outcome, Refused, Unknown
 from messaging.pacer import Pacer, PacerUnavailable
 from messaging.putting_off import Putting, PuttingOff
@@ -30,7 +31,7 @@ LATEST_SECONDS = 2.0  # a slot missed by more is lost: leaving now could meet th
 FIRST_LOOK_SECONDS = 3.0  # before that an unknown message's callback usually comes; the schedule then asks within its `check`
 LONGEST_PAUSE_SECONDS = 60.0
 FULL_QUEUE_SECONDS = (30.0, 60.0)  # Twilio's queue of this sender is full (21611)
-REFUNDED = frozenset({"not_sent", "backpressure"})
+REFUNDED = frozenset({"not_sent", "backpressure", "account_cap", "day_cap", "config"})  # deferred for these it never left
 VALIDITY_SECONDS = {"otp": 600, "transactional": 14_400, "marketing": 14_400}  # a code is stale after minutes
 
 
@@ -167,7 +168,11 @@ class Sending:
         if row.outcome == "taken":
             metrics.ACCEPT_TO_SEND.observe((clock.now() - message.due_at).total_seconds())
         else:
-            log.info("not sent", outcome=row.outcome, code=row.code, detail=row.detail, message_id=str(message.id), attempt=message.attempt)
+            taught = lesson(row.code, row.action)
+            tell = log.info if taught is None else log.warning
+            tell("not sent", outcome=row.outcome, code=row.code, detail=row.detail, message_id=str(message.id), attempt=message.attempt)
+            if taught is not None:
+                metrics.SIGNALS.labels(taught).inc()
         await self._recorder.record(row)
         if isinstance(outcome, Deferred) and outcome.error_class in REFUNDED:
             await self._refund(message, slot)
@@ -190,10 +195,19 @@ def outcome_row(
             return row("taken", sid=outcome.sid, twilio_status=outcome.status, segments=outcome.segments)
         case Refused():
             error_class = outcome.error_class if outcome.code else "sender"
-            return row("refused", code=outcome.code or None, error_class=error_class, detail=outcome.reason)
+            action = outcome.action if outcome.code else None  # our own verdict says nothing of what Twilio thinks of the sender
+            return row("refused", code=outcome.code or None, error_class=error_class, detail=outcome.reason, action=action)
         case Deferred():
             seconds = pause(outcome, message.attempt, draw)
-            return row("deferred", code=outcome.code, error_class=outcome.error_class, detail=outcome.reason, seconds=seconds)
+            return row(
+                "deferred",
+                code=outcome.code,
+                error_class=outcome.error_class,
+                detail=outcome.reason,
+                seconds=seconds,
+                action=outcome.action,
+                counted=outcome.counted,
+            )
         case Unknown():
             return row("unknown", code=outcome.code, detail=outcome.why, seconds=first_look)
         case unreachable:

@@ -50,6 +50,14 @@ LATE_SECONDS = Gauge(
     "trunkline_queue_late_seconds", "By how much the most overdue registration waits for its turn; over a few seconds workers are missing"
 )
 DAY_CAPS = Counter("trunkline_day_caps", "Days of a brand at T-Mobile that were used up, by the callbacks that told it first")
+SIGNALS = Counter(
+    "trunkline_signals",
+    "Answers of Twilio's to a text that slow down, hold or stop its sender, by what they ask for; GET /v1/limits says what was learned",
+    ["action"],
+)
+LEARNED = Counter(
+    "trunkline_learned", "What callbacks taught that was new, by action; open_circuit and stop_sender wait for their tenant", ["action"]
+)
 RECEIPTS = Counter("trunkline_receipts", "Status callbacks by what became of them", ["outcome"])
 VAPI_SETUPS = Counter(
     "trunkline_vapi_setups",

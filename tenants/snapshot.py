@@ -44,6 +44,14 @@ class SenderView(msgspec.Struct, frozen=True):
         return tier(self.tier)
 
 
+class HoldView(msgspec.Struct, frozen=True):
+    """Nothing of a registration leaves before `until`; `code` is Twilio's."""
+
+    until: datetime
+    reason: str
+    code: int | None
+
+
 class CredentialView(msgspec.Struct, frozen=True):
     """The keyed hash of a webhook secret; `seconds_left` is null while nobody rotated it."""
 
@@ -101,6 +109,8 @@ class Raw(msgspec.Struct, frozen=True):
     privacy: Privacy = MASKED
     quiet_hours: QuietHours | None = None
     day_holds: dict[UUID, datetime] = {}  # by registration
+    holds: dict[UUID, HoldView] = {}
+    learned_rates: dict[UUID, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +145,8 @@ class Snapshot:
     hours: Hours | None = None  # when the tenant is open; None while nobody has said so
     quiet_hours: QuietHours | None = None  # its own; None while it has none
     day_holds: Mapping[UUID, datetime] = field(default_factory=dict)  # registration → nothing leaves before
+    holds: Mapping[UUID, HoldView] = field(default_factory=dict)  # the same with the reason
+    learned_rates: Mapping[UUID, int] = field(default_factory=dict)  # registration → segments per minute, where fewer than granted
     accepted_since: dict[UUID, int] = field(default_factory=dict)  # segments per registration that this process added
 
     @property
@@ -145,6 +157,10 @@ class Snapshot:
     def sender(self, sender_id: UUID) -> SenderView | None:
         """One sender by its id."""
         return next((sender for sender in self.senders if sender.id == sender_id), None)
+
+    def rate_now(self, sender: SenderView) -> int:
+        """Segments per minute that the sender's registration may use now: what it was granted, or less."""
+        return self.learned_rates.get(sender.registration_id, sender.segments_per_minute)
 
     def note_accepted(self, message: Mapping[str, object]) -> None:
         """Count a text that was stored since: it waits before whatever is accepted next."""
@@ -189,7 +205,7 @@ class TenantBook:
         self._by_slug.forget_all()
 
     async def _load(self, slug: str) -> Snapshot | None:
-        found = await self._database.call_for_many("SELECT app.tenant_snapshot_v4($1)", slug)
+        found = await self._database.call_for_many("SELECT app.tenant_snapshot_v5($1)", slug)
         document = found[0][0]
         return None if document is None else snapshot_of(msgspec.json.decode(document, type=Raw))
 
@@ -223,6 +239,8 @@ def snapshot_of(raw: Raw) -> Snapshot:
         signing=raw.signing,
         privacy=raw.privacy,
         day_holds=raw.day_holds,
+        holds=raw.holds,
+        learned_rates=raw.learned_rates,
         hours=raw.hours if raw.hours and (raw.hours.week or raw.hours.days) else None,
         quiet_hours=raw.quiet_hours if raw.quiet_hours and raw.quiet_hours.hours.week else None,
     )

@@ -195,6 +195,7 @@ registration_holds = Table(
     Column("learned_at", Instant, nullable=False),
     Column("reason", Text, nullable=False),
     Column("code", Integer),
+    Column("action", Text, nullable=False),
     Column("strikes", SmallInteger, nullable=False),
 )
 learned_rates = Table(

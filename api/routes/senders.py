@@ -1,7 +1,8 @@
 """Senders of a tenant: the Twilio number or service its texts leave from, and the tier that paces them."""
 
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from litestar import Controller, get, post, put
@@ -15,6 +16,8 @@ from api.pages import Page
 from api.routes.shapes import END, Body, moment
 from api.wiring import wiring_of
 from billing.money import decimal_text
+from messaging import learning
+from messaging.learning import Hold
 from runtime.refusals import Invalid
 from tenants import senders
 from tenants.senders import SenderRequest, capped
@@ -66,6 +69,16 @@ class ShownCap(Body):
     kind: str
 
 
+class Circuit(Body):
+    """Whether Twilio takes texts of this sender: while it is open nothing leaves before `until`, when a few are tried."""
+
+    state: Literal["closed", "open"]
+    until: str | None = None
+    code: int | None = None
+    reason: str | None = None
+    what_to_do: str | None = None
+
+
 class Sender(Body):
     """A sender without its secrets."""
 
@@ -83,6 +96,7 @@ class Sender(Body):
     brand_sid: str | None
     is_default: bool
     warnings: list[str]
+    circuit: Circuit
     created_at: str | None
 
 
@@ -95,7 +109,8 @@ class SenderRoutes(Controller):
     @put(
         "/sender",
         summary="Set the default sender",
-        description="Creates or joins a registration; repeating it renews credentials and tier. Secrets never come back.",
+        description="Creates or joins a registration; repeating it renews credentials and tier, and closes the circuit. "
+        "Secrets never come back.",
     )
     async def put_default(self, data: JSONBody[SenderBody], caller: NamedDependency[Caller], state: State) -> Sender:
         """Set the sender that is used when none is named."""
@@ -110,7 +125,8 @@ class SenderRoutes(Controller):
     async def list(self, caller: NamedDependency[Caller], state: State) -> Page[Sender]:
         """All of them."""
         async with wiring_of(state).database.tenant_scope(caller.tenant.id) as connection:
-            return Page([shown(row) for row in await senders.list_senders(connection, caller.tenant.id)])
+            held = await learning.holds(connection, caller.tenant.id)
+            return Page([shown(row, held) for row in await senders.list_senders(connection, caller.tenant.id)])
 
 
 async def put_sender(data: SenderBody, caller: Caller, state: State, *, default: bool) -> Sender:
@@ -118,10 +134,13 @@ async def put_sender(data: SenderBody, caller: Caller, state: State, *, default:
     wiring = wiring_of(state)
     wanted = checked(data, caller)
     async with wiring.database.tenant_scope(caller.tenant.id) as connection:
+        named = (wanted.account_sid, wanted.from_number, wanted.messaging_service_sid, wanted.campaign_sid)
+        await learning.close_circuit(connection, caller.tenant.id, *named)
         sender_id = await senders.put_sender(connection, wiring.keyring, caller.tenant.id, wanted, caller.actor, default=default)
         row = await senders.sender_row(connection, caller.tenant.id, sender_id)
+        held = await learning.holds(connection, caller.tenant.id)
     wiring.tenants.forget(caller.tenant.slug)
-    return shown(row)
+    return shown(row, held)
 
 
 def checked(data: SenderBody, caller: Caller) -> SenderRequest:
@@ -154,8 +173,8 @@ def checked(data: SenderBody, caller: Caller) -> SenderRequest:
     )
 
 
-def shown(row: dict[str, Any]) -> Sender:
-    """A sender as the contract has it."""
+def shown(row: dict[str, Any], held: Mapping[UUID, Hold]) -> Sender:
+    """A sender as the contract has it; `held` by registration."""
     facts = tier(row["tier"])
     return Sender(
         id=row["id"],
@@ -174,8 +193,16 @@ def shown(row: dict[str, Any]) -> Sender:
         brand_sid=row["brand_sid"],
         is_default=row["is_default"],
         warnings=warnings(row, facts),
+        circuit=circuit(held.get(row["registration_id"])),
         created_at=moment(row["created_at"]),
     )
+
+
+def circuit(hold: Hold | None) -> Circuit:
+    """A sender's circuit, from what its registration is held for."""
+    if hold is None or not hold.opens_circuit:
+        return Circuit("closed")
+    return Circuit("open", moment(hold.until), hold.code, hold.reason, hold.what_to_do)
 
 
 def per_second(per_minute: int) -> str:

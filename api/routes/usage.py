@@ -17,7 +17,9 @@ from api.wiring import Wiring, wiring_of
 from billing.invoices import Invoice, current_invoice
 from billing.subscriptions import current_period
 from billing.usage import usage_by_meter
+from messaging import learning
 from messaging.day_counts import day_count
+from messaging.faults import describe
 from runtime import clock
 from runtime.refusals import NotFound
 from tenants.snapshot import SenderView
@@ -25,8 +27,6 @@ from tenants.tables import schedule
 
 From = Annotated[datetime | None, QueryParameter(name="from", description="Inclusive; with its offset from UTC.")]
 To = Annotated[datetime | None, QueryParameter(name="to", description="Exclusive; with its offset from UTC.")]
-
-DAY_USED = "the brand's day at T-Mobile is used up"  # as app.take_due_v2 writes it
 
 
 class DayUse(Body):
@@ -37,12 +37,30 @@ class DayUse(Body):
     resets_at: str | None
 
 
+class LearnedRate(Body):
+    """The rate that a registration is held to since `since`, when Twilio's `code` said that it was too fast; it rises by itself."""
+
+    segments_per_second: str
+    since: str | None
+    code: int
+    reason: str
+
+
+class LearnedConcurrency(Body):
+    """Requests that each worker may have in flight with the account since `since`, when Twilio's `code` said: too many."""
+
+    at_once: int
+    since: str | None
+    code: int
+
+
 class SenderLimits(Body):
-    """How fast a sender may go, and how far it got."""
+    """How fast a sender may go, and how far it got. `segments_per_second` is what may be used now."""
 
     sender_id: UUID
     registration_id: UUID
     tier: str
+    granted_segments_per_second: str
     segments_per_second: str
     used_last_second: int
     day: DayUse
@@ -50,6 +68,8 @@ class SenderLimits(Body):
     expected_drain_seconds: float
     paused_reason: str | None
     paused_until: str | None
+    learned: LearnedRate | None
+    concurrency: LearnedConcurrency | None
 
 
 class Limits(Body):
@@ -101,7 +121,11 @@ class UsageRoutes(Controller):
         async with wiring_of(state).database.tenant_scope(caller.tenant.id) as connection:
             return await current_invoice(connection, caller.tenant.id, clock.now())
 
-    @get("/limits", summary="Limits and queues of the senders")
+    @get(
+        "/limits",
+        summary="Limits and queues of the senders",
+        description="What was granted, what may be used now and why it is less, what waits, and until when nothing leaves.",
+    )
     async def limits(self, caller: NamedDependency[Caller], state: State, sender_id: FromQuery[UUID | None] = None) -> Limits:
         """The tier, what is used of it, and how long the queue needs."""
         wiring, tenant = wiring_of(state), caller.tenant
@@ -126,29 +150,36 @@ class UsageRoutes(Controller):
 
 
 async def sender_limits(wiring: Wiring, caller: Caller, sender: SenderView) -> SenderLimits:
-    """One sender's limits, from the pacer and the schedule."""
-    tenant = caller.tenant
+    """One sender's limits, from the pacer, the schedule, and what was learned."""
+    tenant, registration, granted = caller.tenant, sender.registration_id, sender.segments_per_minute
     query = select(schedule.c.queued_segments, schedule.c.queued_messages, schedule.c.hold_reason, schedule.c.held_until).where(
-        schedule.c.tenant_id == tenant.id, schedule.c.registration_id == sender.registration_id
+        schedule.c.tenant_id == tenant.id, schedule.c.registration_id == registration
     )
-    async with wiring.database.unscoped() as connection:  # unscoped: the schedule stands in the schema control
+    async with wiring.database.tenant_scope(tenant.id) as connection:
         row = (await connection.execute(query)).one_or_none()
-    today = day_count(sender.registration_id)
-    state = await wiring.pacer.peek(tenant.id, sender.registration_id, max(1, sender.segments_per_minute), [today])
-    segments, messages, hold, until = tuple(row) if row else (0, 0, None, None)
-    if hold is None and sender.registration_id in tenant.day_holds:  # nothing waits, so the schedule has not noticed yet
-        hold, until = DAY_USED, tenant.day_holds[sender.registration_id]
-    drain = state.next_in + segments * 60 / sender.segments_per_minute if sender.segments_per_minute else 0.0
+        hold = (await learning.holds(connection, tenant.id)).get(registration)
+        rate = await learning.lowered_rate(connection, tenant.id, registration, granted)
+        at_once = await learning.lowered_concurrency(connection, tenant.id, sender.id)
+    per_minute = rate.now if rate else granted
+    today = day_count(registration)
+    state = await wiring.pacer.peek(tenant.id, registration, max(1, per_minute), [today])
+    segments, messages, reason, until = tuple(row) if row else (0, 0, None, None)
+    if hold and (reason is None or until is not None):  # nothing waits, or nobody has looked yet: the schedule has not noticed
+        reason, until = hold.reason, hold.until
+    drain = state.next_in + segments * 60 / per_minute if per_minute else 0.0
     cap = next((each.segments for each in sender.tier_facts.day_caps if each.enforced), None)
     return SenderLimits(
         sender_id=sender.id,
-        registration_id=sender.registration_id,
+        registration_id=registration,
         tier=sender.tier,
-        segments_per_second=per_second(sender.segments_per_minute),
+        granted_segments_per_second=per_second(granted),
+        segments_per_second=per_second(per_minute),
         used_last_second=state.used_last_second,
         day=DayUse(state.days[today.name], cap, moment(today.resets_at)),
         queued=messages,
         expected_drain_seconds=round(drain, 3),
-        paused_reason=hold or ("the sender's tier allows no sending" if sender.segments_per_minute == 0 else None),
+        paused_reason=reason or ("the sender's tier allows no sending" if granted == 0 else None),
         paused_until=moment(until) if until else None,
+        learned=LearnedRate(per_second(rate.now), moment(rate.since), rate.code, describe(rate.code).reason) if rate else None,
+        concurrency=LearnedConcurrency(at_once.now, moment(at_once.since), at_once.code) if at_once else None,
     )

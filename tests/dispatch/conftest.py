@@ -27,6 +27,8 @@ from sandbox.twilio import TwilioSandbox
 from tenants.senders import SenderBook
 from tenants.snapshot import TenantBook
 from tests.dispatch.desk import BRISK, Desk, MakeDesk, MakeDispatcher
+from tests.dispatch.night import NOW, REAL
+from tests.dispatch.school import School
 from tests.dispatch.valkey import Valkey
 
 CALL_SECONDS = 2.0
@@ -93,6 +95,25 @@ async def desk(make_desk: MakeDesk) -> Desk:
 @pytest.fixture
 async def neighbour(make_desk: MakeDesk) -> Desk:
     return await make_desk()
+
+
+@pytest.fixture
+async def school(database: Database, desk: Desk) -> School:
+    return School(database, desk)
+
+
+@pytest.fixture
+async def next_door(database: Database, neighbour: Desk) -> School:
+    return School(database, neighbour)
+
+
+@pytest.fixture
+async def still(desk: Desk, neighbour: Desk, owner: "asyncpg.Connection[asyncpg.Record]") -> AsyncIterator[None]:  # noqa: ARG001  made before it
+    """The database's clock stands still, so that no test depends on how long it took."""
+    moment = await owner.fetchval("SELECT app.now()")
+    await owner.execute(NOW.format(f"'{moment.isoformat()}'::timestamptz"))
+    yield
+    await owner.execute(NOW.format(REAL))
 
 
 @pytest.fixture

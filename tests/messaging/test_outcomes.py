@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from messaging import faults
 from messaging.faults import Action, ErrorClass
+from messaging.learning import TEACHING, lesson
 from messaging.outcomes import (
     Accepted,
     Deferred,
@@ -86,11 +87,41 @@ def test_an_unknown_code_with_429_is_deferred_and_with_400_refused() -> None:
     assert "99999" in refused.reason
 
 
-@pytest.mark.parametrize(("code", "seconds"), [(63038, 86400.0), (60728, 3600.0)])
-def test_account_caps_say_how_long_the_tenant_is_parked(code: int, seconds: float) -> None:
+@pytest.mark.parametrize(("code", "action"), [(63038, "hold_24h"), (60728, "hold_1h")])
+def test_account_caps_say_how_long_the_registration_is_held(code: int, action: str) -> None:
     capped = error(429, code)
     assert isinstance(capped, Deferred)
-    assert (capped.error_class, capped.retry_after) == ("account_cap", seconds)
+    assert (capped.error_class, capped.action, capped.retry_after) == ("account_cap", action, None)
+
+
+REFUSING = [(401, 20003), (403, 20003), (400, 20005), (400, 30002), (401, None), (403, None)]
+
+
+@pytest.mark.parametrize(("status", "code"), REFUSING)
+def test_refused_credentials_leave_the_text_waiting_and_are_no_attempt_of_it(status: int, code: int | None) -> None:
+    refused = error(status, code)
+    assert isinstance(refused, Deferred)
+    assert (refused.code, refused.error_class, refused.action) == (code or status, "config", "open_circuit")
+    assert not refused.counted
+
+
+@pytest.mark.parametrize(
+    ("code", "counted"), [(20429, False), (21611, False), (63038, False), (60728, False), (63018, True), (99999, True)]
+)
+def test_what_was_not_the_texts_fault_is_no_attempt_of_it(code: int, counted: bool) -> None:
+    deferred = error(429, code)
+    assert isinstance(deferred, Deferred)
+    assert deferred.counted is counted
+
+
+@pytest.mark.parametrize("code", [21211, 21408, 21606, 21608, 21610, 21612, 21614, 21703, 30003, 30005, 30007, 99999])
+def test_an_error_that_may_concern_one_recipient_stops_no_sender(code: int) -> None:
+    assert lesson(code, faults.fault(code).action) is None
+
+
+@pytest.mark.parametrize("code", [404, 20404, 21212, 21603, 21701, 21704, 21705, 30032, 30033, 30034])
+def test_an_error_that_every_text_would_meet_stops_the_sender(code: int) -> None:
+    assert lesson(code, faults.fault(code).action) == "stop_sender"
 
 
 @pytest.mark.parametrize(
@@ -115,7 +146,7 @@ def test_a_full_queue_is_not_sent() -> None:
         (400, 21610, "opt_out", "suppress"),
         (400, 21608, "config", "fail"),
         (400, 21617, "bad_request", "fail"),
-        (401, 20003, "config", "open_circuit"),
+        (400, 21212, "config", "stop_sender"),
         (404, 20404, "config", "stop_sender"),
         (400, 30034, "registration", "stop_sender"),
     ],
@@ -127,10 +158,14 @@ def test_what_would_be_refused_again(status: int, code: int, error_class: str, a
     assert (refused.reason, refused.what_to_do) == describe(code)
 
 
-@pytest.mark.parametrize(("status", "action"), [(401, "open_circuit"), (403, "open_circuit"), (404, "stop_sender")])
-def test_the_bare_statuses_that_mean_something(status: int, action: str) -> None:
+@pytest.mark.parametrize(("status", "kind", "action"), [
+    (401, Deferred, "open_circuit"),
+    (403, Deferred, "open_circuit"),
+    (404, Refused, "stop_sender"),
+])  # fmt: skip
+def test_the_bare_statuses_that_mean_something(status: int, kind: type[Deferred | Refused], action: str) -> None:
     refused = classify(status, b"Forbidden", {})
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, kind)
     assert (refused.code, refused.error_class, refused.action) == (status, "config", action)
 
 
@@ -150,7 +185,9 @@ def test_every_row_of_the_table_is_understood(code: str) -> None:
     outcome = error(400, int(code))
     assert isinstance(
         outcome,
-        {
+        Deferred
+        if row["action"] == "open_circuit"
+        else {
             "ambiguous": Unknown,
             "not_sent": Deferred,
             "backpressure": Deferred,
@@ -159,6 +196,10 @@ def test_every_row_of_the_table_is_understood(code: str) -> None:
             "account_cap": Deferred,
         }.get(row["class"], Refused),
     )
+
+
+def test_every_action_that_teaches_is_one_of_the_table() -> None:
+    assert {row["action"] for row in TABLE.values()} >= TEACHING
 
 
 def test_a_missing_code_is_described_too() -> None:
