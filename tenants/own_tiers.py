@@ -22,7 +22,8 @@ TENANTS_AT_ONCE = 200
 FASTEST = 60_000  # segments per minute: 1,000 per second, over four times what any registration with Twilio gets
 
 SETTLE = text(
-    "SELECT tenant_id, registration_id, tier, tier_source, per_minute FROM app.settle_registrations_v1(:tenants, CAST(:builtin AS jsonb))"
+    "SELECT tenant_id, registration_id, tier, tier_source, per_minute"
+    " FROM app.settle_registrations_v1(:tenants, CAST(:builtin AS jsonb), :changed)"
 )
 LOOK_AGAIN = text("SELECT app.look_again_v1(:tenants, :registrations)")
 USES = text("SELECT tenant_id, registrations, named FROM app.tier_uses_v1(:name, :tenants)")
@@ -107,7 +108,7 @@ async def change_tier(connection: AsyncConnection, name: str, terms: TierTerms, 
     changed = update(own_tiers).where(own_tiers.c.name == name).values(**values(terms), updated_at=func.app.now())
     await connection.execute(changed)
     await audit.record(connection, actor, "tier.changed", None, name, **noted(terms))
-    await settle(connection, [tenant for tenant, _ in await uses(connection, name)], actor)
+    await settle(connection, [tenant for tenant, _ in await uses(connection, name)], actor, name)
 
 
 async def retire_tier(connection: AsyncConnection, name: str, actor: str) -> None:
@@ -150,8 +151,10 @@ async def uses(connection: AsyncConnection, name: str) -> list[tuple[UUID, int]]
     return found
 
 
-async def settle(connection: AsyncConnection, wanted: Sequence[UUID], actor: str) -> None:
+async def settle(connection: AsyncConnection, wanted: Sequence[UUID], actor: str, tier_changed: str | None = None) -> None:
     """Give the registrations of these tenants what holds for them now; queued texts follow at the dispatcher's next look, which is at once.
+
+    `tier_changed`: whoever has this tier is looked at even where its rate stayed, since the cap of its day may have changed.
 
     The transaction holds the tiers (held_tiers or own_row), and no message.
     """
@@ -160,12 +163,18 @@ async def settle(connection: AsyncConnection, wanted: Sequence[UUID], actor: str
     ordered = sorted(wanted)
     for start in range(0, len(ordered), TENANTS_AT_ONCE):
         some = ordered[start : start + TENANTS_AT_ONCE]
-        for tenant, registration, tier, source, rate in (await connection.execute(SETTLE, {"tenants": some, "builtin": builtin})).all():
+        settled = await connection.execute(SETTLE, {"tenants": some, "builtin": builtin, "changed": tier_changed})
+        for tenant, registration, tier, source, rate in settled.all():
             changed.append((tenant, registration))
             detail = {"tier": tier, "tier_source": source, "segments_per_minute": rate}
             await audit.record(connection, actor, "registration.settled", tenant, str(registration), **detail)
     if changed:
-        await connection.execute(LOOK_AGAIN, {"tenants": [each[0] for each in changed], "registrations": [each[1] for each in changed]})
+        await look_again(connection, changed)
+
+
+async def look_again(connection: AsyncConnection, changed: Sequence[tuple[UUID, UUID]]) -> None:
+    """Have the dispatcher look at these (tenant, registration) at once; the last thing that a transaction does, since it waits for them."""
+    await connection.execute(LOOK_AGAIN, {"tenants": [each[0] for each in changed], "registrations": [each[1] for each in changed]})
 
 
 def values(terms: TierTerms) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from runtime.ids import TenantId, uuid7
 from runtime.refusals import Invalid, NotFound
 from tenants import audit
-from tenants.own_tiers import held_tiers, settle
+from tenants.own_tiers import held_tiers, look_again, settle
 from tenants.tables import registrations, senders
 
 MOVE_WAITING = text("SELECT app.move_waiting_v1(:tenant, :sender, :source, :target)")
@@ -123,3 +123,4 @@ async def override_registration(connection: AsyncConnection, tenant: TenantId, r
     detail = {"segments_per_minute": wanted.per_minute, "day_cap": wanted.day_cap, "note": wanted.note}
     await audit.record(connection, actor, "registration.overridden", tenant, str(registration_id), **detail)
     await settle(connection, [tenant], actor)
+    await look_again(connection, [(tenant, registration_id)])  # also where only the cap of its day changed

@@ -29,7 +29,8 @@ class UnknownTier(LookupError):
 class DayCap:
     """Segments per local day; `enforced` caps make the carrier refuse, estimates are warned of and slowed at, never promised.
 
-    `carrier` is `t-mobile` or `all`, and the cap of an operator's own tier, which this service itself keeps, is one of `all`; `scope` says who shares the count (`brand`: every campaign and provider of it).
+    `carrier` is `t-mobile` or `all`, as of an operator's own tier, whose cap this service itself keeps. `scope` says who shares the
+    count (`brand`: every campaign and provider of it).
     The day ends at 00:00 in `timezone`, daylight saving included.
     """
 
@@ -42,7 +43,7 @@ class DayCap:
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """One row of tiers.json, or a tier of the operator's `own`; at `blocked_destinations` (ISO regions) its texts fail with `error_code`."""
+    """One row of tiers.json, or one of the operator's `own`. At `blocked_destinations` (ISO regions) its texts fail with `error_code`."""
 
     name: str
     description: str
@@ -98,19 +99,20 @@ def registration_step(row: Tier) -> str:
     """What the tenant does so that its texts may leave, or leave faster; one sentence."""
     if row.own:
         return "Ask the operator of this service, who set the limits of this sender."
-    match row.name:
-        case "unregistered":
-            return "Register an A2P 10DLC brand and campaign with Twilio and attach this number to the campaign."
-        case "toll_free_pending":
-            return "Wait until Twilio approves the toll-free verification of this number, then set its tier to toll_free."
-        case "toll_free_unverified":
-            return "Submit the toll-free verification of this number to Twilio and finish it."
-        case "sole_proprietor" | "special_trial":
-            return "Register a standard A2P 10DLC brand with a company's tax number to get a higher rate."
-        case _ if row.scope == "campaign":
-            return "Ask Twilio for secondary vetting of the brand; a better trust score gives the campaign a higher rate."
-        case _:
-            return "Ask Twilio about the throughput of this sender, or send from a registered A2P 10DLC campaign."
+    if row.name not in _STEPS and row.scope == "campaign":
+        return "Ask Twilio for secondary vetting of the brand; a better trust score gives the campaign a higher rate."
+    other = "Ask Twilio about the throughput of this sender, or send from a registered A2P 10DLC campaign."
+    return _STEPS.get(row.name, other)
+
+
+_BIGGER_BRAND = "Register a standard A2P 10DLC brand with a company's tax number to get a higher rate."
+_STEPS = {
+    "unregistered": "Register an A2P 10DLC brand and campaign with Twilio and attach this number to the campaign.",
+    "toll_free_pending": "Wait until Twilio approves the toll-free verification of this number, then set its tier to toll_free.",
+    "toll_free_unverified": "Submit the toll-free verification of this number to Twilio and finish it.",
+    "sole_proprietor": _BIGGER_BRAND,
+    "special_trial": _BIGGER_BRAND,
+}
 
 
 @cache

@@ -25,7 +25,9 @@ from tenants.tiers import Tier, sender_tiers
 
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{1,62}" + END, description="Never used again.", examples=["pilot_customers"])]
 Description = Annotated[str, Meta(max_length=300)]
-PerSecond = Annotated[Decimal, Meta(description="Rounded down to whole segments per minute; write it as text to be exact.", examples=["3.75"])]
+PerSecond = Annotated[
+    Decimal, Meta(description="Rounded down to whole segments per minute; write it as text to be exact.", examples=["3.75"])
+]
 PerMinute = Annotated[int, Meta(ge=1, le=own_tiers.FASTEST)]
 PerDay = Annotated[int, Meta(ge=1, le=1_000_000_000, description="Segments until midnight in Los Angeles.")]
 Scope = Literal["brand", "registration"]
@@ -50,9 +52,9 @@ class TierChange(Body):
     """What can change about a tier; a field that is absent stays, `null` clears."""
 
     description: Description | msgspec.UnsetType = msgspec.UNSET
-    segments_per_second: PerSecond | None | msgspec.UnsetType = msgspec.UNSET
-    segments_per_minute: PerMinute | None | msgspec.UnsetType = msgspec.UNSET
-    day_cap: PerDay | None | msgspec.UnsetType = msgspec.UNSET
+    segments_per_second: PerSecond | msgspec.UnsetType | None = msgspec.UNSET
+    segments_per_minute: PerMinute | msgspec.UnsetType | None = msgspec.UNSET
+    day_cap: PerDay | msgspec.UnsetType | None = msgspec.UNSET
     day_cap_scope: Scope | msgspec.UnsetType = msgspec.UNSET
     blocked_destinations: Regions | msgspec.UnsetType = msgspec.UNSET
 
@@ -150,7 +152,7 @@ class TierAdmin(Controller):
     @delete("/{name:str}", summary="Retire a tier", description="Refused while a registration or the cap of a tenant uses it.")
     async def retire(self, name: FromPath[str], state: State) -> None:
         """Nobody can be given it any more."""
-        async with wiring_of(state).database.unscoped() as connection:  # unscoped: each tenant's scope is entered inside the SQL function
+        async with wiring_of(state).database.unscoped() as connection:  # unscoped: the SQL function enters scopes
             await own_tiers.retire_tier(connection, name, ADMIN)
 
 
@@ -168,8 +170,7 @@ class RegistrationAdmin(Controller):
     @put(
         "/{registration_id:uuid}",
         summary="Override a registration",
-        description="Holds at once, over its tier and over the tenant's max_tier, and until the operator lifts it by empty values. What its "
-        "tier blocks stays blocked.",
+        description="Holds at once, over its tier and the tenant's max_tier, until empty values lift it. What its tier blocks stays so.",
     )
     async def override(
         self, tenant_id: FromPath[UUID], registration_id: FromPath[UUID], data: JSONBody[OverrideBody], state: State

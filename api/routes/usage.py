@@ -1,5 +1,6 @@
 """What a tenant used and owes, and how fast its senders may go."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
@@ -17,15 +18,18 @@ from api.wiring import Wiring, wiring_of
 from billing.invoices import Invoice, current_invoice
 from billing.subscriptions import current_period
 from billing.usage import usage_by_meter
-from messaging.day_counts import day_count
+from messaging.day_counts import DayCaps, counters, usable
+from messaging.pacer import DayCap
 from runtime import clock
 from runtime.refusals import NotFound
-from tenants.snapshot import SenderView
+from tenants.snapshot import DayCapsView, SenderView
 from tenants.tables import schedule
 
 From = Annotated[datetime | None, QueryParameter(name="from", description="Inclusive; with its offset from UTC.")]
 To = Annotated[datetime | None, QueryParameter(name="to", description="Exclusive; with its offset from UTC.")]
 
+DAY_CAP_USED = "the operator's cap of the day is used up"
+ONLY_CODES = "what the operator's cap of the day leaves is kept for one-time codes"
 DAY_USED = "the brand's day at T-Mobile is used up"  # as app.take_due_v2 writes it
 
 
@@ -133,22 +137,39 @@ async def sender_limits(wiring: Wiring, caller: Caller, sender: SenderView) -> S
     )
     async with wiring.database.unscoped() as connection:  # unscoped: the schedule stands in the schema control
         row = (await connection.execute(query)).one_or_none()
-    today = day_count(sender.registration_id)
-    state = await wiring.pacer.peek(tenant.id, sender.registration_id, max(1, sender.segments_per_minute), [today])
+    caps = tenant.day_caps.get(sender.registration_id, DayCapsView())
+    today = counters(sender.registration_id, DayCaps(caps.registration_cap, caps.brand, caps.brand_cap), codes=True)
+    state = await wiring.pacer.peek(tenant.id, sender.registration_id, max(1, sender.segments_per_minute), today)
     segments, messages, hold, until = tuple(row) if row else (0, 0, None, None)
     if hold is None and sender.registration_id in tenant.day_holds:  # nothing waits, so the schedule has not noticed yet
         hold, until = DAY_USED, tenant.day_holds[sender.registration_id]
+    day, paused = day_use(sender, caps, today, state.days)
+    if hold is None and paused:
+        hold, until = paused, today[0].resets_at
     drain = state.next_in + segments * 60 / sender.segments_per_minute if sender.segments_per_minute else 0.0
-    cap = next((each.segments for each in sender.tier_facts.day_caps if each.enforced), None)
     return SenderLimits(
         sender_id=sender.id,
         registration_id=sender.registration_id,
         tier=sender.tier,
         segments_per_second=per_second(sender.segments_per_minute),
         used_last_second=state.used_last_second,
-        day=DayUse(state.days[today.name], cap, moment(today.resets_at)),
+        day=day,
         queued=messages,
         expected_drain_seconds=round(drain, 3),
         paused_reason=hold or ("the sender's tier allows no sending" if sender.segments_per_minute == 0 else None),
         paused_until=moment(until) if until else None,
     )
+
+
+def day_use(sender: SenderView, caps: DayCapsView, today: Sequence[DayCap], used: Mapping[str, int]) -> tuple[DayUse, str | None]:
+    """The cap that is nearest to its end, with its count, and why nothing (or nothing but codes) leaves any more today.
+
+    Without a cap of the operator's it is T-Mobile's, which is counted and not kept by us.
+    """
+    kept = [(used[count.name], cap) for count, cap in zip(today, (caps.registration_cap, caps.brand_cap), strict=False) if cap is not None]
+    if not kept:
+        carriers = next((each.segments for each in sender.tier_facts.day_caps if each.enforced), None)
+        return DayUse(used[today[0].name], carriers, moment(today[0].resets_at)), None
+    count, cap = min(kept, key=lambda each: each[1] - each[0])
+    reason = DAY_CAP_USED if count >= cap else ONLY_CODES if count >= usable(cap, codes=False) else None
+    return DayUse(count, cap, moment(today[0].resets_at)), reason

@@ -50,7 +50,11 @@ async def test_an_own_tier_is_listed_beside_the_built_in_ones(admin: Person) -> 
     tier = await made(admin, description="Pilot customers", segments_per_minute=200, day_cap=900, blocked_destinations=["CA"])
     listed = {each["name"]: each for each in (await admin.get("/v1/admin/tiers")).json()["items"]}
     assert listed[tier["name"]] == tier
-    assert (tier["own"], tier["segments_per_minute"], tier["given"]) == (True, 200, {"segments_per_second": "3.75", "segments_per_minute": 200})
+    assert (tier["own"], tier["segments_per_minute"], tier["given"]) == (
+        True,
+        200,
+        {"segments_per_second": "3.75", "segments_per_minute": 200},
+    )
     assert tier["day_caps"] == [{"carrier": "all", "segments": 900, "timezone": "America/Los_Angeles", "kind": "enforced"}]
     built_in = listed["low_volume_mixed"]
     assert (built_in["own"], built_in["segments_per_second"], built_in["given"]) == (False, "3.75", None)

@@ -36,8 +36,9 @@ CREATE FUNCTION app.tier_rate_v1(p_name text, p_builtin jsonb) RETURNS integer L
 $$;
 
 -- What each registration of these tenants gets: the operator's override, else what it claims, at most what the tenant may claim
--- (max_tier). Gives those whose rate changed. The caller holds the tiers; app.look_again_v1 comes next.
-CREATE FUNCTION app.settle_registrations_v1(p_tenants uuid[], p_builtin jsonb)
+-- (max_tier). Gives those whose rate changed, and those that have the tier p_changed. The caller holds the tiers; app.look_again_v1
+-- comes next.
+CREATE FUNCTION app.settle_registrations_v1(p_tenants uuid[], p_builtin jsonb, p_changed text)
 RETURNS TABLE (tenant_id uuid, registration_id uuid, tier text, tier_source text, per_minute integer) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
@@ -68,7 +69,7 @@ BEGIN
         claimed_tier = r.claimed, claimed_source = r.claimed_source, updated_at = app.now()
       WHERE u.tenant_id = t.id AND u.id = r.id
         AND (u.tier, u.tier_source, u.segments_per_minute, u.claimed_tier) IS DISTINCT FROM (v_tier, v_source, v_wanted, r.claimed);
-      IF v_wanted <> r.segments_per_minute THEN
+      IF v_wanted <> r.segments_per_minute OR v_tier = p_changed THEN
         RETURN QUERY SELECT t.id, r.id, v_tier, v_source, v_wanted;
       END IF;
     END LOOP;
@@ -84,7 +85,7 @@ BEGIN
   UPDATE control.schedule AS s SET picked_by = NULL, picked_until = '-infinity', paced_until = '-infinity',
     next_at = CASE WHEN s.has_work THEN app.now() ELSE s.next_at END
   FROM (SELECT d.tenant_id, d.registration_id FROM control.schedule AS d
-        WHERE (d.tenant_id, d.registration_id) IN (SELECT * FROM unnest(p_tenants, p_registrations))
+        WHERE (d.tenant_id, d.registration_id) IN (SELECT w.tenant_id, w.registration_id FROM unnest(p_tenants, p_registrations) AS w(tenant_id, registration_id))
         ORDER BY d.tenant_id, d.registration_id FOR UPDATE) AS held
   WHERE s.tenant_id = held.tenant_id AND s.registration_id = held.registration_id;
   GET DIAGNOSTICS v_touched = ROW_COUNT;
@@ -119,6 +120,20 @@ RETURNS TABLE (registration_cap integer, brand text, brand_cap integer) LANGUAGE
   WHERE r.tenant_id = p_tenant AND r.id = p_registration
 $$;
 
+-- For the dispatcher, of one pick: the caps of the registration's day, and which of its messages are one-time codes, for which a share of
+-- a cap is kept; those are looked up only where there is a cap. Enters the tenant's scope: a pick serves several tenants in turn.
+CREATE FUNCTION app.day_caps_v1(p_tenant uuid, p_registration uuid, p_messages uuid[])
+RETURNS TABLE (registration_cap integer, brand text, brand_cap integer, codes uuid[]) LANGUAGE plpgsql AS $$
+DECLARE
+  c record;
+BEGIN
+  PERFORM set_config('app.tenant_id', p_tenant::text, true);
+  SELECT d.registration_cap, d.brand, d.brand_cap INTO c FROM app.day_cap_of_v1(p_tenant, p_registration) AS d;
+  RETURN QUERY SELECT c.registration_cap, c.brand, c.brand_cap, CASE
+    WHEN c.registration_cap IS NOT NULL OR c.brand_cap IS NOT NULL THEN ARRAY(
+      SELECT m.id FROM messages AS m WHERE m.tenant_id = p_tenant AND m.id = ANY (p_messages) AND m.priority = 0) END;
+END $$;
+
 -- The operator's tiers that this tenant's registrations have, and the caps of their day, by registration.
 CREATE FUNCTION app.snapshot_tiers_v1(p_tenant uuid) RETURNS jsonb LANGUAGE sql STABLE AS $$
   SELECT jsonb_build_object(
@@ -131,4 +146,4 @@ CREATE FUNCTION app.snapshot_tiers_v1(p_tenant uuid) RETURNS jsonb LANGUAGE sql 
                  WHERE r.tenant_id = p_tenant AND (c.registration_cap IS NOT NULL OR c.brand IS NOT NULL)))
 $$;
 GRANT EXECUTE ON FUNCTION app.tier_rate_v1, app.settle_registrations_v1, app.look_again_v1, app.tier_uses_v1, app.day_cap_of_v1,
-  app.snapshot_tiers_v1 TO {app};
+  app.day_caps_v1, app.snapshot_tiers_v1 TO {app};
