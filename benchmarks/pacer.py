@@ -7,6 +7,7 @@ the same clocks. The last line is one JSON object.
 
 import argparse
 import asyncio
+import contextlib
 import itertools
 import json
 import platform
@@ -14,6 +15,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +42,10 @@ HORIZON = 1.0
 EXACT = 0.001  # messages: slots are whole microseconds, rounded up
 SLOTS, SECONDS, LONGEST, QUICK = 100, 30.0, 540.0, 10.0
 ALL = (*SIDES, *PEERS)  # a record at the door names a side by its place here
+START_SECONDS = 30.0
 SHOWN = 3  # messages, fewer show no pace
 Side = tuple[str, int]
+NOTHING = {"most_over": float("inf"), "used": 0.0}  # a rate of ours without a slot is no success
 
 
 def main() -> None:
@@ -63,14 +67,33 @@ def rates() -> list[int]:
     return sorted({SLOWEST, *granted})
 
 
+class Start:
+    """The processes of a run begin together: each connects, and waits for a byte that comes when all are there, or when one stays away."""
+
+    def __init__(self, processes: int) -> None:
+        self._missing = processes
+        self._all = asyncio.Event()
+
+    async def wait(self) -> None:
+        """One process is there."""
+        self._missing -= 1
+        if self._missing <= 0:
+            self._all.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(START_SECONDS):
+                await self._all.wait()
+
+
 class Door:
     """Where messages arrive: when, by side and rate."""
 
     def __init__(self) -> None:
         self.arrived: dict[Side, list[float]] = defaultdict(list)
 
-    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One worker's connection."""
+    async def answer(self, start: Start, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One process' connection."""
+        await start.wait()
+        writer.write(b"!")
         try:
             while True:
                 side, rate = RECORD.unpack(await reader.readexactly(RECORD.size))
@@ -86,18 +109,19 @@ async def measure(options: argparse.Namespace) -> None:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trunkline-bench-")))
         valkey = await stack.enter_async_context(EmbeddedValkey(work / "valkey"))
         door = Door()
-        server = await stack.enter_async_context(await asyncio.start_server(door.answer, "127.0.0.1", 0))
         slots: dict[str, list[int]] = defaultdict(list)
         await asyncio.sleep(3.5)  # a server this young may have lost anything: the pacer grants nothing
 
         async def run(sides: list[Side], seconds: float) -> None:
-            port = server.sockets[0].getsockname()[1]
-            wanted = {"redis": valkey.url, "door": port, "horizon": HORIZON, "until": clock.monotonic() + seconds}
             ours = [side for side in sides if side[0] in SIDES]
             others = [(side, rate, ALL.index(side)) for side, rate in sides if side in PEERS and side not in failed]
-            work = [worker({**wanted, "skew": skew, "sides": ours}) for skew in SKEWS if ours]
-            beside = [peers_running.run(others, {**wanted, "skew": skew}, seconds) for skew in SKEWS if others]
-            given, faults = await asyncio.gather(asyncio.gather(*work), asyncio.gather(*beside))
+            start = Start(len(SKEWS) * (bool(ours) + peers_running.processes(others)))
+            async with await asyncio.start_server(partial(door.answer, start), "127.0.0.1", 0) as server:
+                port = server.sockets[0].getsockname()[1]
+                wanted = {"redis": valkey.url, "door": port, "horizon": HORIZON, "seconds": seconds}
+                work = [worker({**wanted, "skew": skew, "sides": ours}) for skew in SKEWS if ours]
+                beside = [peers_running.run(others, {**wanted, "skew": skew}, seconds) for skew in SKEWS if others]
+                given, faults = await asyncio.gather(asyncio.gather(*work), asyncio.gather(*beside))
             for found in given:
                 for name, times in found.items():
                     slots[name] += times
@@ -144,20 +168,20 @@ async def worker(wanted: dict[str, Any]) -> dict[str, list[int]]:
 
 def row_of(side: str, rate: int, slots: dict[str, list[int]], door: Door) -> dict[str, Any]:
     """One side at one rate: by the pacer's clock, where it has one, and at the door."""
-    given = slots.get(f"{side} {rate}")
+    given = slots.get(f"{side} {rate}", [])
     arrived = door.arrived[side, rate]
     return {
         "side": side,
         "per_minute": rate,
         "arrived": len(arrived),
-        "slots": pace_of([at / 1_000_000 for at in given], rate).as_json() if given else None,
+        "slots": pace_of([at / 1_000_000 for at in given], rate).as_json() if len(given) >= SHOWN else None,
         "door": pace_of(arrived, rate).as_json() if len(arrived) >= SHOWN else None,
     }
 
 
 def report(options: argparse.Namespace, rows: list[dict[str, Any]], failed: dict[str, str]) -> None:
     """The table, what could not be measured and why, and the JSON object as the last line."""
-    ours = [row["slots"] for row in rows if row["side"] == OURS]
+    ours = [row["slots"] or NOTHING for row in rows if row["side"] == OURS]
     result = {
         "benchmark": "pacer",
         "python": platform.python_version(),

@@ -17,7 +17,7 @@ VENV = ROOT / ".venv.peers"
 IN_PYTHON = ("pyrate-limiter", "throttled-py token bucket", "throttled-py GCRA")
 IN_NODE = ("clustered Bottleneck",)
 PEERS = (*IN_PYTHON, *IN_NODE)
-INSTALL_SECONDS, GRACE_SECONDS = 240.0, 30.0
+INSTALL_SECONDS, GRACE_SECONDS = 240.0, 75.0  # the start of all processes included
 
 
 async def install() -> dict[str, str]:
@@ -62,15 +62,20 @@ async def step(argv: Sequence[str], cwd: Path) -> str | None:
     return await ended(process, None, INSTALL_SECONDS, argv[0])
 
 
+def processes(names: Sequence[tuple[str, int, int]]) -> int:
+    """How many processes `run` starts for these."""
+    return sum(any(side in some for side, _, _ in names) for some in (IN_PYTHON, IN_NODE))
+
+
 async def run(names: Sequence[tuple[str, int, int]], wanted: dict[str, Any], seconds: float) -> dict[str, str]:
     """One process of the run for each language: (side, rate, number) of what it runs. Gives what failed, by side."""
-    processes = []
+    begun = []
     for some, argv in ((IN_PYTHON, [str(VENV / "bin" / "python"), "limiters.py"]), (IN_NODE, ["node", "bottleneck.mjs"])):
         sides = [each for each in names if each[0] in some]
         if sides:
             document = json.dumps({**wanted, "seconds": seconds, "sides": sides, "redisAt": redis_at(wanted["redis"])}).encode()
-            processes.append(one(argv, document, seconds, [side for side, _, _ in sides]))
-    return {side: fault for failed in await asyncio.gather(*processes) for side, fault in failed.items()}
+            begun.append(one(argv, document, seconds, [side for side, _, _ in sides]))
+    return {side: fault for failed in await asyncio.gather(*begun) for side, fault in failed.items()}
 
 
 async def one(argv: Sequence[str], document: bytes, seconds: float, sides: Sequence[str]) -> dict[str, str]:

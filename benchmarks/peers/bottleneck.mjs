@@ -9,6 +9,7 @@ Date.now = () => real() + Math.round(wanted.skew * 1000); // before the library 
 const failed = {};
 const door = net.connect(wanted.door, "127.0.0.1");
 await new Promise((resolve, reject) => door.once("connect", resolve).once("error", reject));
+await new Promise((resolve) => door.once("data", resolve)); // all processes of the run are there
 const ends = real() + wanted.seconds * 1000;
 
 async function run([side, rate, number]) {

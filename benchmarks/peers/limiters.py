@@ -78,18 +78,20 @@ async def main() -> None:
     """One run of one process."""
     wanted = json.load(sys.stdin)
     skew_clocks(wanted["skew"])
-    _, door = await asyncio.open_connection("127.0.0.1", wanted["door"])
+    start, door = await asyncio.open_connection("127.0.0.1", wanted["door"])
+    await start.readexactly(1)
+    until = time.monotonic() + wanted["seconds"]
     failed: dict[str, str] = {}
 
     async def run(side: str, rate: int, number: int) -> None:
         async def ask(acquire: Acquire) -> None:
-            while time.monotonic() < wanted["until"]:
-                if await acquire() and time.monotonic() < wanted["until"]:
+            while time.monotonic() < until:
+                if await acquire() and time.monotonic() < until:
                     door.write(RECORD.pack(number, rate))
 
         try:
             acquire = await SIDES[side](wanted["redis"], f"{side.replace(' ', '-')}-{rate}", rate)
-            async with asyncio.timeout(wanted["until"] - time.monotonic() + PATIENCE + 5), asyncio.TaskGroup() as group:
+            async with asyncio.timeout(until - time.monotonic() + PATIENCE + 5), asyncio.TaskGroup() as group:
                 for _ in range(min(AT_ONCE[side], 1 + rate // 60)):
                     group.create_task(ask(acquire))
         except BaseException as error:  # noqa: BLE001  whatever a library does, it is reported under its name
