@@ -102,7 +102,7 @@ k8s-check: .venv.k8s/.made ## manifests against schemas and our own assertions
 
 pins: ## the requirement files anew from their .in files (needs uv)
 	@command -v "$(UV)" >/dev/null || { echo "make pins needs uv: make pins UV=/path/to/uv" >&2; exit 1; }
-	cd requirements && for name in runtime dev k8s; do \
+	cd requirements && for name in runtime dev k8s peers; do \
 	  "$(UV)" pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-emit-find-links \
 	    --custom-compile-command "make pins" $(ARGS) $$name.in -o $$name.txt || exit 1; done
 	cd k8s/image && "$(UV)" pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-emit-find-links \

@@ -35,6 +35,7 @@ from api.routes.published_tools import published_tools
 from api.routes.quiet_hours import QuietHoursRoutes
 from api.routes.retention import RetentionRoutes
 from api.routes.senders import SenderRoutes
+from api.routes.tiers import RegistrationAdmin, TierAdmin
 from api.routes.tools import ToolRoutes
 from api.routes.transfer_directory import TransferDirectoryRoutes
 from api.routes.twilio import twilio_inbound, twilio_status
@@ -100,7 +101,7 @@ def create_app(settings: Settings, schema: str) -> Litestar:
     )
     admin_routes = Router(
         path="/",
-        route_handlers=[TenantAdmin, ControlAdmin, PlanAdmin],
+        route_handlers=[TenantAdmin, ControlAdmin, PlanAdmin, TierAdmin, RegistrationAdmin],
         guards=[admin_only],
         middleware=[OncePerKey()],
         before_request=fit_for_us,

@@ -1,11 +1,13 @@
 """`make bench-pacer`: every rate of the tiers with four processes that ask without end, by the pacer's clock and at the door.
 
 The door stands for Twilio: it notes when each message arrives, with all the jitter of processes and sockets. Beside the pacer the
-moving window of the `limits` package carries the same load at three rates. The last line is one JSON object.
+moving window of the `limits` package and other limiters (benchmarks/peers) carry the same load at three rates, in the same run and with
+the same clocks. The last line is one JSON object.
 """
 
 import argparse
 import asyncio
+import contextlib
 import itertools
 import json
 import platform
@@ -13,6 +15,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +23,10 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import peers_running
 from benchmarks.evenness import pace_of
 from benchmarks.pacer_worker import OURS, RECORD, SIDES, WINDOW
+from benchmarks.peers_running import PEERS
 from runtime import clock
 from tenants.tiers import sender_tiers
 from trunkline.dev.errors import StartError
@@ -35,14 +40,19 @@ SKEWS = (-2.0, -0.7, 0.7, 2.0)  # seconds, by worker
 COMPARED = (60, 225, 6_000)
 HORIZON = 1.0
 EXACT = 0.001  # messages: slots are whole microseconds, rounded up
-SLOTS, SECONDS, LONGEST = 100, 30.0, 540.0
+SLOTS, SECONDS, LONGEST, QUICK = 100, 30.0, 540.0, 10.0
+ALL = (*SIDES, *PEERS)  # a record at the door names a side by its place here
+START_SECONDS = 30.0
+SHOWN = 3  # messages, fewer show no pace
 Side = tuple[str, int]
+NOTHING = {"most_over": float("inf"), "used": 0.0}  # a rate of ours without a slot is no success
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="The pacer at every rate of the tiers, saturated by four processes.")
-    parser.add_argument("--quick", action="store_true", help="five seconds, fast rates only: whether it works")
+    parser.add_argument("--quick", action="store_true", help="ten seconds, fast rates only: whether it works")
+    parser.add_argument("--compared", action="store_true", help="only the three rates at which others are measured beside it")
     parser.add_argument("--json", action="store_true", help="print nothing but the JSON line")
     options = parser.parse_args()
     try:
@@ -57,48 +67,82 @@ def rates() -> list[int]:
     return sorted({SLOWEST, *granted})
 
 
+class Start:
+    """The processes of a run begin together: each connects, and waits for a byte that comes when all are there, or when one stays away."""
+
+    def __init__(self, processes: int) -> None:
+        self._missing = processes
+        self._all = asyncio.Event()
+
+    async def wait(self) -> None:
+        """One process is there."""
+        self._missing -= 1
+        if self._missing <= 0:
+            self._all.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(START_SECONDS):
+                await self._all.wait()
+
+
 class Door:
     """Where messages arrive: when, by side and rate."""
 
     def __init__(self) -> None:
         self.arrived: dict[Side, list[float]] = defaultdict(list)
 
-    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One worker's connection."""
+    async def answer(self, start: Start, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One process' connection."""
+        await start.wait()
+        writer.write(b"!")
         try:
             while True:
                 side, rate = RECORD.unpack(await reader.readexactly(RECORD.size))
-                self.arrived[SIDES[side], rate].append(clock.monotonic())
+                self.arrived[ALL[side], rate].append(clock.monotonic())
         except asyncio.IncompleteReadError:
             writer.close()
 
 
 async def measure(options: argparse.Namespace) -> None:
     """All rates, on a Valkey that ends with this run."""
+    failed = await peers_running.install()
     async with AsyncExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trunkline-bench-")))
         valkey = await stack.enter_async_context(EmbeddedValkey(work / "valkey"))
         door = Door()
-        server = await stack.enter_async_context(await asyncio.start_server(door.answer, "127.0.0.1", 0))
         slots: dict[str, list[int]] = defaultdict(list)
         await asyncio.sleep(3.5)  # a server this young may have lost anything: the pacer grants nothing
 
         async def run(sides: list[Side], seconds: float) -> None:
-            port = server.sockets[0].getsockname()[1]
-            wanted = {"redis": valkey.url, "door": port, "horizon": HORIZON, "until": clock.monotonic() + seconds, "sides": sides}
-            for found in await asyncio.gather(*(worker({**wanted, "skew": skew}) for skew in SKEWS)):
-                for name, given in found.items():
-                    slots[name] += given
+            ours = [side for side in sides if side[0] in SIDES]
+            others = [(side, rate, ALL.index(side)) for side, rate in sides if side in PEERS and side not in failed]
+            start = Start(len(SKEWS) * (bool(ours) + peers_running.processes(others)))
+            async with await asyncio.start_server(partial(door.answer, start), "127.0.0.1", 0) as server:
+                port = server.sockets[0].getsockname()[1]
+                wanted = {"redis": valkey.url, "door": port, "horizon": HORIZON, "seconds": seconds}
+                work = [worker({**wanted, "skew": skew, "sides": ours}) for skew in SKEWS if ours]
+                beside = [peers_running.run(others, {**wanted, "skew": skew}, seconds) for skew in SKEWS if others]
+                given, faults = await asyncio.gather(asyncio.gather(*work), asyncio.gather(*beside))
+            for found in given:
+                for name, times in found.items():
+                    slots[name] += times
+            failed.update({side: fault for each in faults for side, fault in each.items()})
 
-        slow = [] if options.quick else [rate for rate in rates() if rate <= SLOW]
-        fast = [rate for rate in rates() if rate > SLOW]
-        parallel = [(OURS, rate) for rate in slow] + [(WINDOW, rate) for rate in COMPARED if rate in slow]
-        by_length = itertools.groupby(sorted(parallel, key=lambda side: seconds_for(side[1])), key=lambda side: seconds_for(side[1]))
+        plan = planned(options)
+        slow = sorted((side for side in plan if side[1] <= SLOW), key=lambda side: seconds_for(side[1]))
+        by_length = itertools.groupby(slow, key=lambda side: QUICK if options.quick else seconds_for(side[1]))
         beside = [asyncio.create_task(run(list(sides), seconds)) for seconds, sides in by_length]
-        for side in [*((OURS, rate) for rate in fast), *((WINDOW, rate) for rate in COMPARED if rate in fast)]:
-            await run([side], 5.0 if options.quick else seconds_for(side[1]))
+        for side in plan:
+            if side[1] > SLOW:
+                await run([side], QUICK if options.quick else seconds_for(side[1]))
         await asyncio.gather(*beside)
-    report(options, [row_of(side, rate, slots, door) for side, rate in sorted(door.arrived)])
+    report(options, [row_of(side, rate, slots, door) for side, rate in sorted(plan)], failed)
+
+
+def planned(options: argparse.Namespace) -> list[Side]:
+    """What is measured: slow rates beside each other, the others in turn, since they need the processor."""
+    mine = [rate for rate in rates() if not (options.quick and rate <= SLOW) and not (options.compared and rate not in COMPARED)]
+    theirs = [rate for rate in COMPARED if not (options.quick and rate == min(COMPARED))]
+    return [(OURS, rate) for rate in mine] + [(side, rate) for rate in theirs for side in (WINDOW, *PEERS)]
 
 
 def seconds_for(rate: int) -> float:
@@ -124,18 +168,20 @@ async def worker(wanted: dict[str, Any]) -> dict[str, list[int]]:
 
 def row_of(side: str, rate: int, slots: dict[str, list[int]], door: Door) -> dict[str, Any]:
     """One side at one rate: by the pacer's clock, where it has one, and at the door."""
-    given = slots.get(f"{side} {rate}")
+    given = slots.get(f"{side} {rate}", [])
+    arrived = door.arrived[side, rate]
     return {
         "side": side,
         "per_minute": rate,
-        "slots": pace_of([at / 1_000_000 for at in given], rate).as_json() if given else None,
-        "door": pace_of(door.arrived[side, rate], rate).as_json(),
+        "arrived": len(arrived),
+        "slots": pace_of([at / 1_000_000 for at in given], rate).as_json() if len(given) >= SHOWN else None,
+        "door": pace_of(arrived, rate).as_json() if len(arrived) >= SHOWN else None,
     }
 
 
-def report(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
-    """The table, and the JSON object as the last line."""
-    ours = [row["slots"] for row in rows if row["side"] == OURS]
+def report(options: argparse.Namespace, rows: list[dict[str, Any]], failed: dict[str, str]) -> None:
+    """The table, what could not be measured and why, and the JSON object as the last line."""
+    ours = [row["slots"] or NOTHING for row in rows if row["side"] == OURS]
     result = {
         "benchmark": "pacer",
         "python": platform.python_version(),
@@ -143,6 +189,7 @@ def report(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
         "skews_s": SKEWS,
         "horizon_s": HORIZON,
         "rows": rows,
+        "failed": failed,
         "never_over": all(pace["most_over"] <= EXACT for pace in ours),
         "least_used": min(pace["used"] for pace in ours),
     }
@@ -151,9 +198,11 @@ def report(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
         for row in rows:
             pace, door = row["slots"] or {}, row["door"]
             by_slots = [f"{pace[name]:.3f}" if pace else "" for name in ("most_over", "used", "unevenness")]
-            at_door = f"{door['most_over']:.2f}", f"{door['used']:.3f}"
-            table.add_row(row["side"], f"{row['per_minute'] / 60:g}", f"{door['count']:,}", *by_slots, *at_door)
+            at_door = (f"{door['most_over']:.2f}", f"{door['used']:.3f}") if door else ("too few", "")
+            table.add_row(row["side"], f"{row['per_minute'] / 60:g}", f"{row['arrived']:,}", *by_slots, *at_door)
         Console(width=140, highlight=False).print(table)
+        for side, fault in failed.items():
+            print(f"{side} was not measured, or not to its end: {fault}")
     print(json.dumps(result))
 
 

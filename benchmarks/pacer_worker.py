@@ -1,7 +1,7 @@
 """One of the processes that ask for slots without end and send in them: `python -m benchmarks.pacer_worker` reads one JSON object.
 
-{redis, door, skew, horizon, until, sides: [[side, per_minute], …]}: `skew` seconds are added to what it takes for the time of day, `until`
-is a second of the machine's monotonic clock. It writes one JSON object: per side and rate its slots, in microseconds of Redis' clock.
+{redis, door, skew, horizon, seconds, sides: [[side, per_minute], …]}: `skew` seconds are added to what it takes for the time of day. It
+begins when the door sends a byte, and writes one JSON object: per side and rate its slots, in microseconds of Redis' clock.
 """
 
 import asyncio
@@ -79,8 +79,9 @@ async def main() -> None:
     real = clock.now
     clock.now = lambda: real() + timedelta(seconds=wanted["skew"])
     assert abs((clock.now() - datetime.now(UTC)).total_seconds() - wanted["skew"]) < 1  # noqa: S101  this worker's clock is off
-    _, door = await asyncio.open_connection("127.0.0.1", wanted["door"])
-    worker = Worker(wanted["redis"], door, wanted["horizon"], wanted["until"])
+    start, door = await asyncio.open_connection("127.0.0.1", wanted["door"])
+    await start.readexactly(1)
+    worker = Worker(wanted["redis"], door, wanted["horizon"], clock.monotonic() + wanted["seconds"])
     await worker.run([(side, rate) for side, rate in wanted["sides"]])
     await door.drain()
     door.close()

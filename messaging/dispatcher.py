@@ -7,7 +7,7 @@ under way. Redis away: nothing leaves, picks are given back. Postgres away: what
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -15,15 +15,28 @@ from uuid import UUID
 
 import msgspec
 
-from messaging.day_counts import day_count
-from messaging.pacer import Grant, Pacer, PacerUnavailable
+from messaging import day_counts
+from messaging.day_counts import DayCaps
+from messaging.pacer import DayCap, Grant, Pacer, PacerUnavailable
 from messaging.sending import BEGIN_SECONDS, Leased, Sending, Slot
 from runtime import clock, metrics, sentry
 from runtime.database import Database, passing_condition
 from runtime.ids import TenantId
 from runtime.logs import log
 
-TAKE = "SELECT tenant_id, registration_id, message_id, segments, per_minute FROM app.take_due_v2($1, $2, $3, $4, $5, $6)"
+# the caps of a day are asked once for each registration that has something to send, in the same round trip
+TAKE = """
+WITH due AS MATERIALIZED (
+  SELECT t.tenant_id, t.registration_id, t.message_id, t.segments, t.per_minute, t.place
+  FROM app.take_due_v2($1, $2, $3, $4, $5, $6) WITH ORDINALITY AS t(tenant_id, registration_id, message_id, segments, per_minute, place)
+), caps AS MATERIALIZED (
+  SELECT g.tenant_id, g.registration_id, c.registration_cap, c.brand, c.brand_cap, c.codes
+  FROM (SELECT d.tenant_id, d.registration_id, array_agg(d.message_id) AS messages FROM due AS d WHERE d.message_id IS NOT NULL
+        GROUP BY d.tenant_id, d.registration_id) AS g CROSS JOIN LATERAL app.day_caps_v1(g.tenant_id, g.registration_id, g.messages) AS c
+)
+SELECT d.tenant_id, d.registration_id, d.message_id, d.segments, d.per_minute, c.registration_cap, c.brand, c.brand_cap, c.codes
+FROM due AS d LEFT JOIN caps AS c ON c.tenant_id = d.tenant_id AND c.registration_id = d.registration_id ORDER BY d.place
+"""
 LEASE = """
 SELECT tenant_id, message_id, registration_id, recipient, body, class, attempt, due_at, slug, tier, account_sid, auth_token_sealed,
        api_key_sid, api_key_secret_sealed, from_number, messaging_service_sid, begun
@@ -61,6 +74,7 @@ class Pick:
     tenant: TenantId
     registration_id: UUID
     per_minute: int
+    caps: DayCaps
     messages: list[tuple[UUID, int]] = field(default_factory=list)
 
 
@@ -171,8 +185,14 @@ class Dispatcher:
         quantum = max(1, min(measures.quantum, room // 8))
         arguments = (measures.arrivals, measures.registrations, quantum, measures.horizon, timedelta(seconds=measures.claim))
         picks: dict[tuple[UUID, UUID], Pick] = {}
-        for tenant, registration, message, segments, per_minute in await self._database.call_for_many(TAKE, self._worker, *arguments):
-            pick = picks.setdefault((tenant, registration), Pick(TenantId(tenant), registration, per_minute or 0))
+        for tenant, registration, message, segments, per_minute, *caps in await self._database.call_for_many(
+            TAKE, self._worker, *arguments
+        ):
+            pick = picks.get((tenant, registration))
+            if pick is None:
+                own, brand, brands, codes = caps
+                pick = Pick(TenantId(tenant), registration, per_minute or 0, DayCaps(own, brand, brands, frozenset(codes or ())))
+                picks[tenant, registration] = pick
             if message is not None:
                 pick.messages.append((message, segments))
         return list(picks.values())
@@ -228,15 +248,12 @@ class Dispatcher:
             return Granted(pick, {}, {}, FULL_SECONDS if pick.per_minute else BLOCKED_SECONDS)
         try:
             async with self._asking:
-                segments = [count for _, count in asked]
-                grant = await self._pacer.reserve(
-                    pick.tenant,
-                    pick.registration_id,
-                    pick.per_minute,
-                    segments,
-                    horizon=measures.horizon,
-                    day_caps=[day_count(pick.registration_id)],
-                )
+
+                def ask(segments: list[int], counters: list[DayCap]) -> Awaitable[Grant]:
+                    known = pick.tenant, pick.registration_id, pick.per_minute
+                    return self._pacer.reserve(*known, segments, horizon=measures.horizon, day_caps=counters)
+
+                given, grant = await day_counts.reserve(ask, pick.registration_id, asked, pick.caps)
         except PacerUnavailable:
             metrics.PACER_CLOSED.inc()
             if clock.monotonic() >= self._closed_until:
@@ -244,7 +261,6 @@ class Dispatcher:
             self._closed_until = clock.monotonic() + CLOSED_SECONDS
             return Granted(pick, {}, {}, CLOSED_SECONDS)
         now = clock.monotonic()
-        given = list(zip((message for message, _ in asked), grant.slots, strict=False))
         slots = {message: Slot(now + slot.wait, now + slot.wait + measures.lease, slot.reservation) for message, slot in given}
         return Granted(pick, slots, {message: slot.wait for message, slot in given}, self._paced_for(grant))
 

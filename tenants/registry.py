@@ -1,5 +1,6 @@
 """Tenants: made, found, changed, suspended and resumed by the operator."""
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
@@ -13,7 +14,7 @@ from runtime.refusals import Conflict, Invalid, NotFound
 from tenants import audit
 from tenants.slugs import is_slug
 from tenants.tables import tenants
-from tenants.tiers import UnknownTier, sender_tiers
+from tenants.tiers import Tier
 
 NAME_LENGTHS = range(1, 201)
 SUSPENDED = "suspended"
@@ -37,7 +38,7 @@ def checked(field: str, value: str) -> str:
     Raises:
         Invalid: with the field's pointer.
     """
-    fault = {"slug": slug_fault, "name": name_fault, "timezone": timezone_fault, "tier": tier_fault, "max_tier": tier_fault}[field](value)
+    fault = {"slug": slug_fault, "name": name_fault, "timezone": timezone_fault}[field](value)
     if fault:
         raise Invalid.at(f"/{field}", fault)
     return value
@@ -63,13 +64,15 @@ def timezone_fault(value: str) -> str | None:
     return "Use a name of the IANA time zone database, such as America/Los_Angeles."
 
 
-def tier_fault(value: str) -> str | None:
-    """What is wrong with a tier."""
-    try:
-        sender_tiers()[value]
-    except (KeyError, UnknownTier):
-        return f"There is no SMS tier {value!r}; there are: {', '.join(sender_tiers())}."
-    return None
+def checked_tier(field: str, value: str, tiers: Mapping[str, Tier]) -> str:
+    """The name of a tier that an SMS sender can have.
+
+    Raises:
+        Invalid: with the field's pointer.
+    """
+    if value not in tiers:
+        raise Invalid.at(f"/{field}", f"There is no SMS tier {value!r}; there are: {', '.join(tiers)}.")
+    return value
 
 
 async def create_tenant(

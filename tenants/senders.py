@@ -18,14 +18,13 @@ from tenants import audit
 from tenants.bounds import Kind, take_turn
 from tenants.registrations import RegistrationRequest, put_registration
 from tenants.tables import registrations, sender_routes, senders
-from tenants.tiers import sender_tiers
 
 PREVIOUS_SIGNS_FOR = "1 day"  # Twilio signs with the old token until the new one is promoted; a leaked one must not sign for ever
 
 
 @dataclass(frozen=True, slots=True)
 class SenderRequest:
-    """A sender as a tenant declares it; checked at the edge."""
+    """A sender as a tenant declares it, with the tier that it claims; checked at the edge, the tier where it is stored."""
 
     account_sid: str
     tier: str
@@ -61,21 +60,13 @@ class SenderCredentials:
     auth_tokens: tuple[str, ...] = field(repr=False)
 
 
-def capped(tier: str, tier_source: str, max_tier: str | None) -> tuple[str, str]:
-    """The tier that a tenant gets: what it claims, or the operator's cap where that is slower."""
-    tiers = sender_tiers()
-    if max_tier and tiers[max_tier].segments_per_minute < tiers[tier].segments_per_minute:
-        return max_tier, "capped"
-    return tier, tier_source
-
-
 async def put_sender(
     connection: AsyncConnection, keyring: Keyring, tenant: TenantId, wanted: SenderRequest, actor: str, *, default: bool
 ) -> UUID:
     """Add a sender, or renew the credentials and tier of one the tenant has; it creates or joins a registration.
 
     Raises:
-        Conflict: the account's sender belongs to another tenant.
+        Conflict: the account's sender belongs to another tenant. Invalid: no sender can have the tier that it claims.
     """
     await take_turn(connection, tenant, Kind.SENDERS)
     sender_id = await claim_route(connection, tenant, wanted)
@@ -83,7 +74,7 @@ async def put_sender(
         (await connection.execute(select(senders).where(senders.c.tenant_id == tenant, senders.c.id == sender_id))).mappings().one_or_none()
     )
     current = existing["registration_id"] if existing else None
-    registration_id = await put_registration(connection, tenant, wanted.registration, sender_id, current)
+    registration_id = await put_registration(connection, tenant, wanted.registration, sender_id, current, actor)
     if default:
         await connection.execute(update(senders).where(senders.c.tenant_id == tenant, senders.c.is_default).values(is_default=False))
     values: dict[str, Any] = {

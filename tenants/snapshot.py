@@ -21,7 +21,7 @@ from tenants.privacy import MASKED, Privacy
 from tenants.quiet_hours import QuietHours
 from tenants.signature_plans import SignaturePlan
 from tenants.slugs import is_slug
-from tenants.tiers import Tier, tier
+from tenants.tiers import OwnTier, Tier, tier
 from tenants.transfer_directory import EntryView
 
 
@@ -37,11 +37,20 @@ class SenderView(msgspec.Struct, frozen=True):
     queued_segments: int
     hold_reason: str | None
     paced_for: float  # seconds until the pacer's next free slot
+    own_tier: OwnTier | None = None  # where the operator defined the tier
 
     @property
     def tier_facts(self) -> Tier:
         """What the tier allows, from the data."""
-        return tier(self.tier)
+        return tier(self.tier) if self.own_tier is None else self.own_tier.facts
+
+
+class DayCapsView(msgspec.Struct, frozen=True):
+    """Segments per day that the operator allows a registration, and all that share its brand; the brand's count is kept anyway."""
+
+    registration_cap: int | None = None
+    brand: str | None = None
+    brand_cap: int | None = None
 
 
 class HoldView(msgspec.Struct, frozen=True):
@@ -111,6 +120,8 @@ class Raw(msgspec.Struct, frozen=True):
     day_holds: dict[UUID, datetime] = {}  # by registration
     holds: dict[UUID, HoldView] = {}
     learned_rates: dict[UUID, int] = {}
+    own_tiers: tuple[OwnTier, ...] = ()
+    day_caps: dict[UUID, DayCapsView] = {}  # by registration
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +158,7 @@ class Snapshot:
     day_holds: Mapping[UUID, datetime] = field(default_factory=dict)  # registration → nothing leaves before
     holds: Mapping[UUID, HoldView] = field(default_factory=dict)  # the same with the reason
     learned_rates: Mapping[UUID, int] = field(default_factory=dict)  # registration → segments per minute, where fewer than granted
+    day_caps: Mapping[UUID, DayCapsView] = field(default_factory=dict)  # registration → what the operator allows a day
     accepted_since: dict[UUID, int] = field(default_factory=dict)  # segments per registration that this process added
 
     @property
@@ -214,6 +226,7 @@ def snapshot_of(raw: Raw) -> Snapshot:
     """The value object from the database's document."""
     taken_at = clock.monotonic()
     default = next((sender for sender in raw.senders if sender.is_default), None)
+    own = {each.name: each for each in raw.own_tiers}
     return Snapshot(
         id=TenantId(raw.id),
         slug=raw.slug,
@@ -226,7 +239,7 @@ def snapshot_of(raw: Raw) -> Snapshot:
         switches=raw.switches,
         assistants=frozenset(raw.assistants),
         credentials=valid_until(raw.credentials, taken_at),
-        senders=tuple(raw.senders),
+        senders=tuple(msgspec.structs.replace(each, own_tier=own.get(each.tier)) for each in raw.senders),
         tags=TenantTags(str(raw.id), raw.slug, default.tier if default else "none"),
         taken_at=taken_at,
         tools={each.name: each for each in raw.tools},
@@ -241,6 +254,7 @@ def snapshot_of(raw: Raw) -> Snapshot:
         day_holds=raw.day_holds,
         holds=raw.holds,
         learned_rates=raw.learned_rates,
+        day_caps=raw.day_caps,
         hours=raw.hours if raw.hours and (raw.hours.week or raw.hours.days) else None,
         quiet_hours=raw.quiet_hours if raw.quiet_hours and raw.quiet_hours.hours.week else None,
     )

@@ -6,9 +6,11 @@ from sqlalchemy import (
     Boolean,
     Column,
     DateTime,
+    FetchedValue,
     Identity,
     Integer,
     LargeBinary,
+    Numeric,
     SmallInteger,
     Table,
     Text,
@@ -61,6 +63,22 @@ switches = Table(
     Column("tenant_id", Uuid),
     Column("mode", Text, nullable=False),
     Column("updated_at", Instant, nullable=False),
+    schema="control",
+)
+own_tiers = Table(
+    "tiers",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("description", Text, nullable=False),
+    Column("segments_per_second", Numeric),
+    Column("segments_per_minute", Integer),
+    Column("per_minute", Integer, FetchedValue(), nullable=False),
+    Column("day_cap", Integer),
+    Column("day_cap_scope", Text),
+    Column("blocked_destinations", ARRAY(Text), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    Column("retired_at", Instant),
     schema="control",
 )
 assistant_routes = Table(
@@ -185,6 +203,11 @@ registrations = Table(
     Column("brand_sid", Text),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
+    Column("claimed_tier", Text),
+    Column("claimed_source", Text),
+    Column("override_per_minute", Integer),
+    Column("override_day_cap", Integer),
+    Column("override_note", Text),
 )
 registration_holds = Table(
     "registration_holds",

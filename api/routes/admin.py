@@ -17,9 +17,8 @@ from billing.subscriptions import change_plan, start_subscription
 from runtime import clock
 from runtime.ids import TenantId
 from runtime.refusals import Invalid
-from tenants import audit, keys, registry, switches
-from tenants.registrations import cap_registrations
-from tenants.registry import checked
+from tenants import audit, keys, own_tiers, registry, switches
+from tenants.registry import checked, checked_tier
 
 Text = Annotated[str, Meta(max_length=200)]
 Scope = Literal["read", "write"]
@@ -144,9 +143,9 @@ class TenantAdmin(Controller):
         wiring, now = wiring_of(state), clock.now()
         for field in ("slug", "name", "timezone"):
             checked(field, getattr(data, field))
-        if data.tier is not None:
-            checked("tier", data.tier)
         async with wiring.database.unscoped() as connection:  # unscoped: a tenant is made in the schema control
+            if data.tier is not None:
+                checked_tier("tier", data.tier, await own_tiers.known_tiers(connection))
             tenant = await registry.create_tenant(connection, data.slug, data.name, data.timezone, data.plan, data.tier, ADMIN)
             await wiring.database.enter(connection, tenant)
             await start_subscription(connection, tenant, data.plan, data.timezone, now)
@@ -174,7 +173,7 @@ class TenantAdmin(Controller):
     @patch(
         "/{tenant_id:uuid}",
         summary="Change a tenant",
-        description="A new plan is in force from the next period on; a lower max_tier slows the tenant's senders at once.",
+        description="A new plan is in force from the next period on; max_tier holds at once, and lifting it gives back what was claimed.",
     )
     async def change(self, tenant_id: FromPath[UUID], data: JSONBody[dict[str, str | None]], state: State) -> Tenant:
         """Change what is given."""
@@ -183,13 +182,18 @@ class TenantAdmin(Controller):
         async with wiring.database.unscoped() as connection:  # unscoped: a tenant stands in the schema control
             if changes:
                 await registry.change_tenant(connection, tenant_id, ADMIN, **changes)
+            if "tier" in changes or "max_tier" in changes:
+                tiers = await own_tiers.held_tiers(connection, tenant_id)
+                for field in ("tier", "max_tier"):
+                    if (named := changes.get(field)) is not None:
+                        checked_tier(field, named, tiers)
+                await own_tiers.settle(connection, [tenant_id], ADMIN)
             await wiring.database.enter(connection, TenantId(tenant_id))
-            if max_tier := changes.get("max_tier"):
-                await cap_registrations(connection, TenantId(tenant_id), max_tier)
             if plan := changes.get("plan"):
                 await change_plan(connection, TenantId(tenant_id), plan, clock.now())
         shown = await shown_tenant(state, tenant_id)
         wiring.tenants.forget(shown.slug)
+        wiring.wake.publish()
         return shown
 
     @post(
@@ -285,7 +289,7 @@ def checked_changes(data: dict[str, str | None]) -> dict[str, str | None]:
             raise Invalid.at(f"/{field}", f"This cannot be changed; what can is: {', '.join(TenantChange.__struct_fields__)}.")
         if value is None and field not in ("tier", "max_tier"):
             raise Invalid.at(f"/{field}", "This cannot be empty.")
-        if value is not None and field != "plan":
+        if value is not None and field not in ("plan", "tier", "max_tier"):  # these stand in the database
             checked(field, value)
     return data
 

@@ -20,8 +20,9 @@ from messaging import learning
 from messaging.learning import Hold
 from runtime.refusals import Invalid
 from tenants import senders
-from tenants.senders import SenderRequest, capped
-from tenants.tiers import Tier, sender_tiers, tier
+from tenants.own_tiers import known_tiers
+from tenants.senders import SenderRequest
+from tenants.tiers import Tier, sender_tiers
 
 AccountSid = Annotated[
     str, Meta(pattern=r"^AC[0-9a-fA-F]{32}" + END, description="The Twilio account that owns the sender.", examples=["AC" + "0" * 32])
@@ -125,8 +126,9 @@ class SenderRoutes(Controller):
     async def list(self, caller: NamedDependency[Caller], state: State) -> Page[Sender]:
         """All of them."""
         async with wiring_of(state).database.tenant_scope(caller.tenant.id) as connection:
+            tiers = await known_tiers(connection)
             held = await learning.holds(connection, caller.tenant.id)
-            return Page([shown(row, held) for row in await senders.list_senders(connection, caller.tenant.id)])
+            return Page([shown(row, tiers, held) for row in await senders.list_senders(connection, caller.tenant.id)])
 
 
 async def put_sender(data: SenderBody, caller: Caller, state: State, *, default: bool) -> Sender:
@@ -138,16 +140,17 @@ async def put_sender(data: SenderBody, caller: Caller, state: State, *, default:
         await learning.close_circuit(connection, caller.tenant.id, *named)
         sender_id = await senders.put_sender(connection, wiring.keyring, caller.tenant.id, wanted, caller.actor, default=default)
         row = await senders.sender_row(connection, caller.tenant.id, sender_id)
+        tiers = await known_tiers(connection)
         held = await learning.holds(connection, caller.tenant.id)
     wiring.tenants.forget(caller.tenant.slug)
-    return shown(row, held)
+    return shown(row, tiers, held)
 
 
 def checked(data: SenderBody, caller: Caller) -> SenderRequest:
-    """The sender with the tier it gets.
+    """The sender with the tier it claims.
 
     Raises:
-        Invalid: no way to reach Twilio, no sender, or no such tier.
+        Invalid: no way to reach Twilio, no sender, or no tier.
     """
     if (data.from_number is None) == (data.messaging_service_sid is None):
         raise Invalid.at("/from_number", "Give either from_number or messaging_service_sid.")
@@ -156,13 +159,12 @@ def checked(data: SenderBody, caller: Caller) -> SenderRequest:
     if data.auth_token is None and data.api_key_sid is None:
         raise Invalid.at("/auth_token", "Give auth_token, or api_key_sid with api_key_secret.")
     claimed = data.tier or caller.tenant.operator_tier
-    if claimed is None or claimed not in sender_tiers():
+    if claimed is None:
         raise Invalid.at("/tier", f"Name the registration's tier: {', '.join(sender_tiers())}.")
-    tier_name, source = capped(claimed, "tenant" if data.tier else "operator", caller.tenant.max_tier)
     return SenderRequest(
         account_sid=data.account_sid,
-        tier=tier_name,
-        tier_source=source,
+        tier=claimed,
+        tier_source="tenant" if data.tier else "operator",
         from_number=data.from_number,
         messaging_service_sid=data.messaging_service_sid,
         auth_token=data.auth_token,
@@ -173,9 +175,9 @@ def checked(data: SenderBody, caller: Caller) -> SenderRequest:
     )
 
 
-def shown(row: dict[str, Any], held: Mapping[UUID, Hold]) -> Sender:
+def shown(row: dict[str, Any], tiers: Mapping[str, Tier], held: Mapping[UUID, Hold]) -> Sender:
     """A sender as the contract has it; `held` by registration."""
-    facts = tier(row["tier"])
+    facts = tiers[row["tier"]]
     return Sender(
         id=row["id"],
         registration_id=row["registration_id"],
@@ -186,9 +188,7 @@ def shown(row: dict[str, Any], held: Mapping[UUID, Hold]) -> Sender:
         tier_source=row["tier_source"],
         segments_per_second=per_second(row["segments_per_minute"]),
         segments_per_minute=row["segments_per_minute"],
-        day_caps=[
-            ShownCap(cap.carrier, cap.segments, cap.timezone.key, "enforced" if cap.enforced else "estimate") for cap in facts.day_caps
-        ],
+        day_caps=shown_caps(facts),
         campaign_sid=row["campaign_sid"],
         brand_sid=row["brand_sid"],
         is_default=row["is_default"],
@@ -203,6 +203,11 @@ def circuit(hold: Hold | None) -> Circuit:
     if hold is None or not hold.opens_circuit:
         return Circuit("closed")
     return Circuit("open", moment(hold.until), hold.code, hold.reason, hold.what_to_do)
+
+
+def shown_caps(facts: Tier) -> list[ShownCap]:
+    """The caps of a tier's day."""
+    return [ShownCap(cap.carrier, cap.segments, cap.timezone.key, "enforced" if cap.enforced else "estimate") for cap in facts.day_caps]
 
 
 def per_second(per_minute: int) -> str:

@@ -1,5 +1,6 @@
 """What a tenant used and owes, and how fast its senders may go."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
@@ -18,15 +19,19 @@ from billing.invoices import Invoice, current_invoice
 from billing.subscriptions import current_period
 from billing.usage import usage_by_meter
 from messaging import learning
-from messaging.day_counts import day_count
+from messaging.day_counts import DayCaps, counters, usable
 from messaging.faults import describe
+from messaging.pacer import DayCap
 from runtime import clock
 from runtime.refusals import NotFound
-from tenants.snapshot import SenderView
+from tenants.snapshot import DayCapsView, SenderView
 from tenants.tables import schedule
 
 From = Annotated[datetime | None, QueryParameter(name="from", description="Inclusive; with its offset from UTC.")]
 To = Annotated[datetime | None, QueryParameter(name="to", description="Exclusive; with its offset from UTC.")]
+
+DAY_CAP_USED = "the operator's cap of the day is used up"
+ONLY_CODES = "what the operator's cap of the day leaves is kept for one-time codes"
 
 
 class DayUse(Body):
@@ -161,13 +166,16 @@ async def sender_limits(wiring: Wiring, caller: Caller, sender: SenderView) -> S
         rate = await learning.lowered_rate(connection, tenant.id, registration, granted)
         at_once = await learning.lowered_concurrency(connection, tenant.id, sender.id)
     per_minute = rate.now if rate else granted
-    today = day_count(registration)
-    state = await wiring.pacer.peek(tenant.id, registration, max(1, per_minute), [today])
+    caps = tenant.day_caps.get(registration, DayCapsView())
+    today = counters(registration, DayCaps(caps.registration_cap, caps.brand, caps.brand_cap), codes=True)
+    state = await wiring.pacer.peek(tenant.id, registration, max(1, per_minute), today)
     segments, messages, reason, until = tuple(row) if row else (0, 0, None, None)
     if hold and (reason is None or until is not None):  # nothing waits, or nobody has looked yet: the schedule has not noticed
         reason, until = hold.reason, hold.until
+    day, paused = day_use(sender, caps, today, state.days)
+    if reason is None and paused:
+        reason, until = paused, today[0].resets_at
     drain = state.next_in + segments * 60 / per_minute if per_minute else 0.0
-    cap = next((each.segments for each in sender.tier_facts.day_caps if each.enforced), None)
     return SenderLimits(
         sender_id=sender.id,
         registration_id=registration,
@@ -175,7 +183,7 @@ async def sender_limits(wiring: Wiring, caller: Caller, sender: SenderView) -> S
         granted_segments_per_second=per_second(granted),
         segments_per_second=per_second(per_minute),
         used_last_second=state.used_last_second,
-        day=DayUse(state.days[today.name], cap, moment(today.resets_at)),
+        day=day,
         queued=messages,
         expected_drain_seconds=round(drain, 3),
         paused_reason=reason or ("the sender's tier allows no sending" if granted == 0 else None),
@@ -183,3 +191,17 @@ async def sender_limits(wiring: Wiring, caller: Caller, sender: SenderView) -> S
         learned=LearnedRate(per_second(rate.now), moment(rate.since), rate.code, describe(rate.code).reason) if rate else None,
         concurrency=LearnedConcurrency(at_once.now, moment(at_once.since), at_once.code) if at_once else None,
     )
+
+
+def day_use(sender: SenderView, caps: DayCapsView, today: Sequence[DayCap], used: Mapping[str, int]) -> tuple[DayUse, str | None]:
+    """The cap that is nearest to its end, with its count, and why nothing (or nothing but codes) leaves any more today.
+
+    Without a cap of the operator's it is T-Mobile's, which is counted and not kept by us.
+    """
+    kept = [(used[count.name], cap) for count, cap in zip(today, (caps.registration_cap, caps.brand_cap), strict=False) if cap is not None]
+    if not kept:
+        carriers = next((each.segments for each in sender.tier_facts.day_caps if each.enforced), None)
+        return DayUse(used[today[0].name], carriers, moment(today[0].resets_at)), None
+    count, cap = min(kept, key=lambda each: each[1] - each[0])
+    reason = DAY_CAP_USED if count >= cap else ONLY_CODES if count >= usable(cap, codes=False) else None
+    return DayUse(count, cap, moment(today[0].resets_at)), reason

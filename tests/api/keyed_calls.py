@@ -114,6 +114,28 @@ async def to_forget_a_call(tenant: Tenant, _: Person) -> Made:
     return "/v1/calls/call-1/content", None
 
 
+def own_tier_body() -> dict[str, Any]:
+    return {"name": f"tier_{uuid4().hex[:12]}", "segments_per_second": "3.75", "day_cap": 900}
+
+
+async def own_tier(admin: Person) -> str:
+    made = await admin.post("/v1/admin/tiers", own_tier_body())
+    assert made.status_code == 201, made.text
+    return f"/v1/admin/tiers/{made.json()['name']}"
+
+
+async def to_change_a_tier(_: Tenant, admin: Person) -> Made:
+    return await own_tier(admin), {"segments_per_minute": 30}
+
+
+async def to_retire_a_tier(_: Tenant, admin: Person) -> Made:
+    return await own_tier(admin), None
+
+
+def overriding(tenant: Tenant) -> Made:
+    return f"/v1/admin/tenants/{tenant.id}/registrations/{tenant.sender['registration_id']}", {"segments_per_second": "2"}
+
+
 CALLS: dict[str, Ready] = {
     "post /v1/assistants": at_once(lambda _: ("/v1/assistants", assistant_body())),
     "patch /v1/assistants/{assistant_id}": at_once(lambda t: (f"/v1/assistants/{t.assistant['id']}", {"name": "Renamed"})),
@@ -153,6 +175,10 @@ CALLS: dict[str, Ready] = {
     "put /v1/consent": at_once(lambda _: ("/v1/consent", {"stop_covers": "sender"})),
     "post /v1/opt-outs": at_once(lambda _: ("/v1/opt-outs", {"to": "+12135550123"})),
     "delete /v1/opt-outs/{phone_number}": to_lift,
+    "post /v1/admin/tiers": at_once(lambda _: ("/v1/admin/tiers", own_tier_body())),
+    "patch /v1/admin/tiers/{name}": to_change_a_tier,
+    "delete /v1/admin/tiers/{name}": to_retire_a_tier,
+    "put /v1/admin/tenants/{tenant_id}/registrations/{registration_id}": at_once(overriding),
     "post /v1/admin/plans": at_once(lambda _: ("/v1/admin/plans", plan_body())),
 }
 OWN_WAY = {

@@ -112,14 +112,14 @@ async def pace(tenant: Tenant) -> list[tuple[str, str, str]]:
     return [(each["tier"], each["tier_source"], each["segments_per_second"]) for each in (await tenant.get("/v1/senders")).json()["items"]]
 
 
-async def test_a_lower_cap_slows_senders_at_once_and_a_higher_one_gives_nothing_back(admin: Person, tenant: Tenant, other: Tenant) -> None:
+async def test_a_cap_slows_senders_at_once_and_lifting_it_gives_back_what_was_claimed(admin: Person, tenant: Tenant, other: Tenant) -> None:
     path, before = f"/v1/admin/tenants/{tenant.id}", await pace(tenant)
     await put(tenant, sender_body("sole_proprietor"))
-    capped = [("toll_free", "capped", "3"), ("sole_proprietor", "tenant", "1")]
-    for cap in ("toll_free", "short_code", None):
+    capped, free = ("toll_free", "capped", "3"), ("short_code", "tenant", "100")
+    for cap, expected in (("toll_free", capped), ("short_code", free), ("toll_free", capped), (None, free)):
         assert (await admin.ask("PATCH", path, {"max_tier": cap})).status_code == 200
-        assert await pace(tenant) == capped
-    assert await pace(other) == before != capped[:1]
+        assert await pace(tenant) == [expected, ("sole_proprietor", "tenant", "1")]
+    assert await pace(other) == before == [free]
 
 
 async def test_a_token_whose_key_is_gone_can_be_replaced(tenant: Tenant, wiring: Wiring, effects: Effects) -> None:

@@ -22,6 +22,7 @@ CONTROL = {
     "sender_routes": "one sender belongs to one tenant",
     "switches": "the operator's controls",
     "tenants": "identity and status, read before any scope exists",
+    "tiers": "the operator's own tiers, which any tenant may be given",
 }
 ACTS_AS_OWNER = {  # each reviewed: no table of a tenant is read, names are composed from constants, the search path is pinned
     "make_body_days_v1": "a partition is made by the owner of its table; callers choose 0 to 31 days",

@@ -10,7 +10,8 @@ from runtime.crypto import Keyring, SealBroken, new_master_key
 from runtime.database import Database
 from runtime.ids import TenantId
 from runtime.refusals import Conflict, NotFound
-from tenants.senders import SenderBook, SenderRequest, capped, list_senders, put_sender
+from tenants import registry
+from tenants.senders import SenderBook, SenderRequest, list_senders, put_sender
 from tests.tenants.conftest import Trail
 
 numbers = count()
@@ -155,8 +156,15 @@ async def test_a_sender_is_nobody_elses(database: Database, keyring: Keyring, te
         ("unregistered", "short_code", ("unregistered", "tenant")),
     ],
 )
-def test_the_operator_caps_a_claim(tier: str, most: str | None, granted: tuple[str, str]) -> None:
-    assert capped(tier, "tenant", most) == granted
+async def test_the_operator_caps_a_claim(
+    tier: str, most: str | None, granted: tuple[str, str], database: Database, keyring: Keyring, tenant: TenantId
+) -> None:
+    async with database.unscoped() as connection:
+        await registry.change_tenant(connection, tenant, "admin", max_tier=most)
+    await put(database, keyring, tenant, wanted(tier=tier))
+    async with database.tenant_scope(tenant) as connection:
+        (row,) = await list_senders(connection, tenant)
+    assert (row["tier"], row["tier_source"]) == granted
 
 
 async def test_the_change_is_in_the_audit_trail(database: Database, keyring: Keyring, tenant: TenantId, trail: Trail) -> None:
