@@ -85,7 +85,8 @@ async def posted(stage: Outbox, count: int) -> float:
     """Messages per second of a loop that does nothing else."""
     account = f"AC{uuid4().hex}"
     url = f"{stage.twilio_url}/2010-04-01/Accounts/{account}/Messages.json"
-    form = {"To": "+12025550101", "From": "+15005550006", "ValidityPeriod": "14400"}
+    callback = f"https://bench.example.com/twilio/fair-{account}/status/{uuid4()}?s={'0' * 43}#rc=5&rp=ct,rt,5xx"
+    form = {"To": "+12025550101", "From": "+15005550006", "ValidityPeriod": "14400", "StatusCallback": callback}
     numbers = iter(range(count))
 
     async def post(session: aiohttp.ClientSession) -> None:
