@@ -103,7 +103,7 @@ async def test_no_window_is_over_the_rate_when_redis_forgets_a_debt(
     again, _ = await granted(pacer, "known", per_minute, segments, left)
     slots.append(again)
     assert exceeds([(slot, segments[0]) for slot in slots], per_minute) <= 0
-    assert again - neighbour > 1_000_000
+    assert neighbour < again
     await pacer.close()
 
 
