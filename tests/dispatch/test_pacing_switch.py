@@ -1,12 +1,15 @@
 """The switch pacing, mode by mode, beside a tenant that nobody turned."""
 
+from dataclasses import replace
+
 import asyncpg
 import pytest
 
 from messaging.pacer import Pacer
 from runtime import metrics
 from sandbox.twilio import TwilioSandbox
-from tests.dispatch.desk import Desk, MakeDesk, MakeDispatcher, at_work, until
+from sandbox.twilio.faults import Delay, Match
+from tests.dispatch.desk import BRISK, Desk, MakeDesk, MakeDispatcher, at_work, until
 from tests.dispatch.test_worker import at_rest
 from tests.dispatch.valkey import Valkey
 
@@ -55,6 +58,26 @@ async def test_with_pacing_off_texts_leave_while_redis_is_away(
         await until(lambda: at_rest(slow, sent=TEXTS), seconds=30)
     assert await enforced.statuses() == {"queued": TEXTS}
     assert len(twilio.attempts) == TEXTS
+
+
+async def test_with_pacing_off_no_slot_is_recorded_and_a_tenant_has_no_more_in_flight_than_it_may(
+    slow: Desk, neighbour: Desk, make_dispatcher: MakeDispatcher, twilio: TwilioSandbox, owner: Owner, redis_url: str
+) -> None:
+    await owner.execute(TURN, slow.tenant, "off")
+    twilio.faults.arm(Delay(seconds=0.5, match=Match(account=slow.account)))
+    for _ in range(TEXTS):
+        await slow.text()
+    await neighbour.text()
+    dispatcher, most = await make_dispatcher(measures=replace(BRISK, per_tenant=2)), 0
+    async with at_work(dispatcher):
+        while not await at_rest(slow, sent=TEXTS):
+            most = max(most, (await slow.statuses()).get("sending", 0))
+    assert most == 2
+    assert await neighbour.statuses() == {"sent": 1}
+    pacer = Pacer.at(redis_url, quarantine=0.0)
+    assert (await pacer.peek(slow.tenant, slow.registration, 6)).next_in <= 0, "nothing was asked"
+    assert (await pacer.peek(neighbour.tenant, neighbour.registration, 1)).next_in > 0
+    await pacer.close()
 
 
 async def test_everybodys_switch_and_a_tenants_own_the_farther_one_holds(slow: Desk, enforced: Desk, owner: Owner) -> None:
