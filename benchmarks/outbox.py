@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import aiohttp
 import asyncpg
 
 from benchmarks.full_path import ROOT, TRUNKLINE
@@ -25,11 +26,15 @@ WITH t AS (INSERT INTO control.tenants (id, slug, name, timezone, plan) SELECT $
 r AS (INSERT INTO registrations (tenant_id, id, tier, tier_source, segments_per_minute) SELECT $1, $1, 'standard_75_100', 'operator', $4)
 INSERT INTO senders (tenant_id, id, registration_id, account_sid, auth_token_sealed, from_number, is_default)
 VALUES ($1, $1, $1, $2, $3, '+15005550006', true)"""
-QUEUE = """
+# as ingest makes them (UUIDv7): the time first, so that ids of one moment stand side by side in an index
+NEW_ID = """
+encode(substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) || '\\x70'::bytea
+       || substring(uuid_send(gen_random_uuid()) FROM 8), 'hex')::uuid"""
+QUEUE = f"""
 WITH m AS (
   INSERT INTO messages (tenant_id, id, recipient, body, class, priority, encoding, segments, status, sender_id, registration_id, due_at,
                         expected_at, created_at, updated_at)
-  SELECT t, gen_random_uuid(), '+1202555' || lpad((n % 100 + 100)::text, 4, '0'), 'Your table is booked. ' || n, 'transactional', 1,
+  SELECT t, {NEW_ID}, '+1202555' || lpad((n % 100 + 100)::text, 4, '0'), 'Your table is booked. ' || n, 'transactional', 1,
          'GSM-7', 1, 'queued', t, t, app.now(), app.now(), app.now(), app.now()
   FROM unnest($1::uuid[]) AS t, generate_series(1, $2::int) AS n)
 INSERT INTO control.arrivals (tenant_id, registration_id, due_at, segments) SELECT t, t, app.now(), $2 FROM unnest($1::uuid[]) AS t"""
@@ -56,6 +61,11 @@ class Outbox:
     async def queue(self, tenants: list[UUID], each: int) -> None:
         """So many texts of each of them, due now."""
         await self.owner.execute(QUEUE, tenants, each, timeout=600)
+
+    async def forget(self) -> None:
+        """Let the sandbox forget what it took, so that each stretch finds it as empty as the one before."""
+        async with aiohttp.ClientSession() as session:
+            (await session.delete(f"{self.twilio_url}/control/messages")).raise_for_status()
 
     @asynccontextmanager
     async def worker(self) -> AsyncIterator[int]:
@@ -93,4 +103,6 @@ async def outbox(work: Path) -> AsyncIterator[Outbox]:
         sandbox = [sys.executable, "-P", "-m", "sandbox.twilio", "--port", str(port)]
         own = {"PYTHONPATH": str(ROOT)}
         await stack.enter_async_context(served("sandbox", sandbox, f"{twilio_url}/", cwd=ROOT, env=own, log=work / "twilio.log"))
+        async with aiohttp.ClientSession() as session:  # nobody listens for callbacks here: tries in vain would be measured instead
+            (await session.post(f"{twilio_url}/control/faults", json={"action": "drop_callback"})).raise_for_status()
         yield Outbox(owner, urls.app_url, twilio_url, environment, Keyring.parse(secret_keys), work)

@@ -13,11 +13,11 @@ import msgspec
 from runtime.database import Database
 from runtime.ids import TenantId
 
-BEGIN = "SELECT message_id FROM app.begin_sending_v1($1, $2::jsonb)"
+BEGIN = "SELECT message_id FROM app.begin_sending_v2($1, $2::jsonb)"
 
 
 class Beginning(msgspec.Struct, frozen=True):
-    """One leased message as app.begin_sending_v1 takes it; `needs` seconds of its lease must be left."""
+    """One leased message as app.begin_sending_v2 takes it; `needs` seconds of its lease must be left."""
 
     tenant_id: TenantId
     message_id: UUID

@@ -5,8 +5,9 @@ operator's holds for all carriers, and a share of it is kept for one-time codes.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import Protocol, TypeVar
 from urllib.parse import quote
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -19,7 +20,20 @@ KEPT_FOR_CODES = 10  # per cent of a cap
 LOOK_FOR_CODES = 5.0  # seconds between looks while only codes may leave
 LOOK_FOR_NOTHING = 60.0  # seconds between looks while nothing may: a cap that is raised is looked at by itself
 
-Asked = Sequence[tuple[UUID, int]]  # messages, each with its segments
+
+class AskedFor(Protocol):
+    """A message that wants a slot."""
+
+    @property
+    def id(self) -> UUID:
+        """Which."""
+
+    @property
+    def segments(self) -> int:
+        """How long it is."""
+
+
+Text = TypeVar("Text", bound=AskedFor)
 Ask = Callable[[list[int], list[DayCap]], Awaitable[Grant]]
 
 
@@ -63,29 +77,32 @@ def counters(registration_id: UUID, caps: DayCaps, *, codes: bool) -> list[DayCa
     return found
 
 
-async def reserve(ask: Ask, registration_id: UUID, asked: Asked, caps: DayCaps) -> tuple[list[tuple[UUID, Slot]], Grant]:
+async def reserve(ask: Ask, registration_id: UUID, asked: Sequence[Text], caps: DayCaps) -> tuple[list[tuple[Text, Slot]], Grant]:
     """Slots for these messages, in order, as far as rate and day allow; codes still get theirs where the others' share is used up.
 
     `ask` reserves at the pacer for so many segments each, against these counters. Gives each message that got a slot with it, and a grant
     that says when to ask again.
     """
     if not caps.capped:
-        grant = await ask([segments for _, segments in asked], counters(registration_id, caps, codes=False))
-        return list(zip((message for message, _ in asked), grant.slots, strict=False)), grant
-    given: list[tuple[UUID, Slot]] = []
+        grant = await ask([each.segments for each in asked], counters(registration_id, caps, codes=False))
+        return list(zip(asked, grant.slots, strict=False)), grant
+    given: list[tuple[Text, Slot]] = []
     again: list[Grant] = []
-    for codes, group in groupby(asked, key=lambda each: each[0] in caps.codes):
+    owed = 0.0
+    for codes, group in groupby(asked, key=lambda each: each.id in caps.codes):
         some = list(group)
-        grant = await ask([segments for _, segments in some], counters(registration_id, caps, codes=codes))
-        given += zip((message for message, _ in some), grant.slots, strict=False)
+        grant = await ask([each.segments for each in some], counters(registration_id, caps, codes=codes))
+        given += zip(some, grant.slots, strict=False)
+        owed = max(owed, grant.owed)
         if grant.retry_in is not None:
             again.append(until_look(grant, codes=codes))
             if not used_up(grant):
                 break  # the rate holds whatever comes after, too
     if not again:
-        return given, Grant((), None, None)
+        return given, Grant((), None, None, owed)
     by_rate = [grant for grant in again if not used_up(grant)]
-    return given, (by_rate or sorted(again, key=lambda grant: grant.retry_in or 0.0))[-1]
+    last = (by_rate or sorted(again, key=lambda grant: grant.retry_in or 0.0))[-1]
+    return given, replace(last, owed=owed)
 
 
 def used_up(grant: Grant) -> bool:
@@ -97,4 +114,4 @@ def until_look(grant: Grant, *, codes: bool) -> Grant:
     """When to look again: not only at midnight where a cap refused, since a code may come that still fits."""
     if not used_up(grant) or grant.retry_in is None:
         return grant
-    return Grant((), min(grant.retry_in, LOOK_FOR_NOTHING if codes else LOOK_FOR_CODES), grant.refused)
+    return replace(grant, slots=(), retry_in=min(grant.retry_in, LOOK_FOR_NOTHING if codes else LOOK_FOR_CODES))

@@ -18,35 +18,41 @@ import msgspec
 from messaging import day_counts
 from messaging.day_counts import DayCaps
 from messaging.pacer import DayCap, Grant, Pacer, PacerUnavailable
-from messaging.sending import BEGIN_SECONDS, Leased, Sending, Slot
+from messaging.pacer import Slot as Reserved
+from messaging.sending import BEGIN_SECONDS, NO_RESERVATION, Leased, Sending, Slot
 from runtime import clock, metrics, sentry
 from runtime.database import Database, passing_condition
 from runtime.ids import TenantId
 from runtime.logs import log
+from tenants.switches import MODES, PACING
 
 # the caps of a day are asked once for each registration that has something to send, in the same round trip
 TAKE = """
 WITH due AS MATERIALIZED (
-  SELECT t.tenant_id, t.registration_id, t.message_id, t.segments, t.per_minute, t.place
-  FROM app.take_due_v2($1, $2, $3, $4, $5, $6) WITH ORDINALITY AS t(tenant_id, registration_id, message_id, segments, per_minute, place)
+  SELECT t.tenant_id, t.registration_id, t.message_id, t.segments, t.attempt, t.per_minute, t.owed_for, t.pacing, t.place
+  FROM app.take_due_v3($1, $2, $3, $4, $5, $6) WITH ORDINALITY
+    AS t(tenant_id, registration_id, message_id, segments, attempt, per_minute, owed_for, pacing, place)
 ), caps AS MATERIALIZED (
   SELECT g.tenant_id, g.registration_id, c.registration_cap, c.brand, c.brand_cap, c.codes
   FROM (SELECT d.tenant_id, d.registration_id, array_agg(d.message_id) AS messages FROM due AS d WHERE d.message_id IS NOT NULL
         GROUP BY d.tenant_id, d.registration_id) AS g CROSS JOIN LATERAL app.day_caps_v1(g.tenant_id, g.registration_id, g.messages) AS c
 )
-SELECT d.tenant_id, d.registration_id, d.message_id, d.segments, d.per_minute, c.registration_cap, c.brand, c.brand_cap, c.codes
+SELECT d.tenant_id, d.registration_id, d.message_id, d.segments, d.attempt, d.per_minute, d.owed_for, d.pacing,
+       c.registration_cap, c.brand, c.brand_cap, c.codes
 FROM due AS d LEFT JOIN caps AS c ON c.tenant_id = d.tenant_id AND c.registration_id = d.registration_id ORDER BY d.place
 """
 LEASE = """
 SELECT tenant_id, message_id, registration_id, recipient, body, class, attempt, due_at, slug, tier, account_sid, auth_token_sealed,
-       api_key_sid, api_key_secret_sealed, from_number, messaging_service_sid, begun
-FROM app.lease_v1($1, $2::jsonb, $3, $4, $5)
+       api_key_sid, api_key_secret_sealed, from_number, messaging_service_sid, begun, expires_at, at_once, timed
+FROM app.lease_v2($1, $2::jsonb, $3, $4, $5)
 """
-GIVE_BACK = "SELECT app.give_back_v1($1, $2::jsonb)"
+GIVE_BACK = "SELECT app.give_back_v2($1, $2::jsonb)"
+ENFORCE, OBSERVE, OFF = MODES[PACING]
 
 ASKING_AT_ONCE = 16  # registrations whose slots are asked for in parallel
 CLOSED_SECONDS = 1.0  # Redis away: nobody is looked at for so long
 BLOCKED_SECONDS = 30.0  # a registration whose tier grants nothing (any more)
+LATE_SECONDS = 0.5  # this process is so far behind its slots: it takes on no more, or it would miss them
 FULL_SECONDS = 0.05  # a tenant with as many messages in flight as it may have
 
 
@@ -67,33 +73,49 @@ class Measures:
     look: float = 0.25
 
 
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A message that may leave as soon as it has a slot; `attempt` so far."""
+
+    id: UUID
+    segments: int
+    attempt: int
+
+
+Given = tuple[list[tuple[Due, Reserved]], Grant]  # each message that got a slot, and when to ask again
+
+
 @dataclass(slots=True)
 class Pick:
-    """The due messages of one registration, claimed for a look at its slots."""
+    """The due messages of one registration, claimed for a look at its slots; `owed_for`: seconds until what it was granted is paid off."""
 
     tenant: TenantId
     registration_id: UUID
     per_minute: int
     caps: DayCaps
-    messages: list[tuple[UUID, int]] = field(default_factory=list)
+    owed_for: float = 0.0
+    pacing: str = ENFORCE
+    messages: list[Due] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """What the pacer gave: slots by message, and for how long the registration need not be looked at."""
+    """What the pacer gave: slots by message, for how long the registration need not be looked at, and when all its slots are paid off."""
 
     pick: Pick
     slots: dict[UUID, Slot]
-    waits: dict[UUID, float]
+    waits: dict[Due, float]
     paced_for: float
+    owed: float = 0.0
 
     def as_pick(self) -> dict[str, Any]:
-        """As app.lease_v1 and app.give_back_v1 take it."""
+        """As app.lease_v2 and app.give_back_v2 take it."""
         return {
             "tenant_id": self.pick.tenant,
             "registration_id": self.pick.registration_id,
             "paced_for": self.paced_for,
-            "granted": [{"id": message, "wait": wait} for message, wait in self.waits.items()],
+            "owed": self.owed,
+            "granted": [{"id": due.id, "attempt": due.attempt, "wait": wait} for due, wait in self.waits.items()],
         }
 
 
@@ -109,6 +131,7 @@ class Dispatcher:
         self._measures = measures or Measures()
         self._asking = asyncio.Semaphore(ASKING_AT_ONCE)
         self._closed_until = 0.0
+        self._late = 0.0
         self._flights: Counter[TenantId] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._rounds = 0
@@ -144,9 +167,9 @@ class Dispatcher:
             await asyncio.wait(set(self._tasks))
 
     def _may_look(self) -> bool:
-        return (
-            self._rounds < self._measures.rounds and self.in_flight < self._measures.in_flight and clock.monotonic() >= self._closed_until
-        )
+        measures = self._measures
+        most = measures.in_flight // 10 if self._late > LATE_SECONDS else measures.in_flight
+        return self._rounds < measures.rounds and self.in_flight < most and clock.monotonic() >= self._closed_until
 
     async def _rest(self, stopping: asyncio.Event) -> None:
         """Until woken or told to stop, at most until the next look."""
@@ -185,16 +208,14 @@ class Dispatcher:
         quantum = max(1, min(measures.quantum, room // 8))
         arguments = (measures.arrivals, measures.registrations, quantum, measures.horizon, timedelta(seconds=measures.claim))
         picks: dict[tuple[UUID, UUID], Pick] = {}
-        for tenant, registration, message, segments, per_minute, *caps in await self._database.call_for_many(
-            TAKE, self._worker, *arguments
-        ):
+        for tenant, registration, message, segments, attempt, *rest in await self._database.call_for_many(TAKE, self._worker, *arguments):
             pick = picks.get((tenant, registration))
             if pick is None:
-                own, brand, brands, codes = caps
-                pick = Pick(TenantId(tenant), registration, per_minute or 0, DayCaps(own, brand, brands, frozenset(codes or ())))
-                picks[tenant, registration] = pick
+                per_minute, owed_for, pacing, own, brand, brands, codes = rest
+                caps = DayCaps(own, brand, brands, frozenset(codes or ()))
+                pick = picks[tenant, registration] = Pick(TenantId(tenant), registration, per_minute or 0, caps, owed_for, pacing)
             if message is not None:
-                pick.messages.append((message, segments))
+                pick.messages.append(Due(message, segments, attempt))
         return list(picks.values())
 
     def _start(self, work: Any) -> None:
@@ -226,6 +247,7 @@ class Dispatcher:
                 self.woken.set()
 
     async def _fly(self, message: Leased, slot: Slot) -> None:
+        self._late = clock.monotonic() - slot.at
         try:
             await self._sending.send(message, slot)
         finally:
@@ -246,23 +268,44 @@ class Dispatcher:
         asked = pick.messages[: max(0, measures.per_tenant - elsewhere)]
         if not pick.per_minute or not asked:
             return Granted(pick, {}, {}, FULL_SECONDS if pick.per_minute else BLOCKED_SECONDS)
+        granted = None if pick.pacing == OFF else await self._ask(pick, asked)
+        if pick.pacing != ENFORCE:
+            return self._at_once(pick, asked, granted)
+        if granted is None:
+            self._closed_until = clock.monotonic() + CLOSED_SECONDS
+            return Granted(pick, {}, {}, CLOSED_SECONDS)
+        now, (given, grant) = clock.monotonic(), granted
+        slots = {due.id: Slot(now + slot.wait, now + slot.wait + measures.lease, slot.reservation) for due, slot in given}
+        return Granted(pick, slots, {due: slot.wait for due, slot in given}, self._paced_for(grant), grant.owed)
+
+    async def _ask(self, pick: Pick, asked: Sequence[Due]) -> Given | None:
+        """What the pacer grants, within the caps of the day; None when it does not answer."""
+
+        def ask(segments: list[int], counters: list[DayCap]) -> Awaitable[Grant]:
+            known = pick.tenant, pick.registration_id, pick.per_minute
+            return self._pacer.reserve(*known, segments, horizon=self._measures.horizon, day_caps=counters, owed=pick.owed_for)
+
         try:
             async with self._asking:
-
-                def ask(segments: list[int], counters: list[DayCap]) -> Awaitable[Grant]:
-                    known = pick.tenant, pick.registration_id, pick.per_minute
-                    return self._pacer.reserve(*known, segments, horizon=measures.horizon, day_caps=counters)
-
-                given, grant = await day_counts.reserve(ask, pick.registration_id, asked, pick.caps)
+                return await day_counts.reserve(ask, pick.registration_id, asked, pick.caps)
         except PacerUnavailable:
             metrics.PACER_CLOSED.inc()
             if clock.monotonic() >= self._closed_until:
-                log.warning("the pacer does not answer: nothing leaves")
-            self._closed_until = clock.monotonic() + CLOSED_SECONDS
-            return Granted(pick, {}, {}, CLOSED_SECONDS)
+                log.warning("the pacer does not answer", pacing=pick.pacing)
+            return None
+
+    def _at_once(self, pick: Pick, asked: Sequence[Due], granted: Given | None) -> Granted:
+        """The switch pacing is not at enforce: all leave at once, whatever was granted; under observe what would have waited is told."""
         now = clock.monotonic()
-        slots = {message: Slot(now + slot.wait, now + slot.wait + measures.lease, slot.reservation) for message, slot in given}
-        return Granted(pick, slots, {message: slot.wait for message, slot in given}, self._paced_for(grant))
+        given = dict(granted[0]) if granted else {}
+        if pick.pacing == OBSERVE and granted is not None:
+            waiting = len(asked) - sum(slot.wait <= 0 for slot in given.values())
+            metrics.PACING_OBSERVED.inc(waiting)
+            if waiting:
+                log.info("texts would have waited for their slots", registration_id=str(pick.registration_id), texts=waiting)
+        reservations = {due.id: given[due].reservation if due in given else NO_RESERVATION for due in asked}
+        slots = {message: Slot(now, now + self._measures.lease, reservation) for message, reservation in reservations.items()}
+        return Granted(pick, slots, dict.fromkeys(asked, 0.0), 0.0, granted[1].owed if granted else 0.0)
 
     def _paced_for(self, grant: Grant) -> float:
         """When to look again: at once if all got a slot; else when a good part of the horizon is free again, not at each slot."""

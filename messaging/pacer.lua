@@ -73,8 +73,9 @@ local function times_emptied()
 end
 
 -- A server that was restarted or emptied may have forgotten slots that lie ahead: nothing is granted until they have passed.
--- A state that it does not know is one that expired, unless the server is younger than the slots could be, or was emptied.
-local function opens_at(state, now, quarantine)
+-- A state that it does not know is one that expired, unless the server is younger than the slots could be, or was emptied, or the caller
+-- knows of a debt: `owed` microseconds until what was granted is paid off. Then nothing is granted until that is over, too.
+local function opens_at(state, now, quarantine, owed)
   if quarantine == 0 then
     return now
   end
@@ -83,8 +84,8 @@ local function opens_at(state, now, quarantine)
   if state.run ~= run then
     local uptime = tonumber(string.match(info, 'uptime_in_seconds:(%d+)')) * SECOND
     state.emptied = state.fresh and times_emptied() or 0
-    local expired = state.fresh and state.emptied == 0
-    state.closed = (expired and now - uptime + SECOND or now) + quarantine
+    local expired = state.fresh and state.emptied == 0 and owed == 0
+    state.closed = math.max((expired and now - uptime + SECOND or now) + quarantine, now + owed)
     state.run = run
     if not expired then
       save_state(state, now)
@@ -182,19 +183,20 @@ local function charge_days(days)
   end
 end
 
--- ARGV: rate, horizon, quarantine, number of day caps, (cap, opens, resets) of each, then the segments of each message.
--- Answers now, when to ask again (-1: all were granted), why, then (reservation, slot) of each message that was granted, in order.
+-- ARGV: rate, horizon, quarantine, owed, number of day caps, (cap, opens, resets) of each, then the segments of each message.
+-- Answers now, when to ask again (-1: all were granted), why, when all slots are paid off, then (reservation, slot) of each message that was
+-- granted, in order.
 local function reserve(now)
-  local rate, horizon, quarantine, day_count = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+  local rate, horizon, quarantine, day_count = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[6])
   local state = load_state(now)
-  local opens = opens_at(state, now, quarantine)
+  local opens = opens_at(state, now, quarantine, tonumber(ARGV[5]))
   if opens > now then
-    return { now, opens, 'restarted' }
+    return { now, opens, 'restarted', now }
   end
-  local days, free = load_days(day_count, 6), load_free(now)
-  local answer = { now, -1, '' }
+  local days, free = load_days(day_count, 7), load_free(now)
+  local answer = { now, -1, '', now }
   redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', whole(now - SECOND))
-  for argument = 6 + day_count * 3, #ARGV do
+  for argument = 7 + day_count * 3, #ARGV do
     local units = tonumber(ARGV[argument])
     local slot, index = free_slot(free, units, rate, now + horizon)
     slot = slot or tail_slot(state, rate, now)
@@ -221,7 +223,8 @@ local function reserve(now)
     answer[#answer + 1] = slot_text(granted)
     answer[#answer + 1] = at
   end
-  if #answer > 3 then
+  answer[4] = rounded_up(tail_slot(state, rate, now))
+  if #answer > 4 then
     charge_days(days)
     save_state(state, now)
     redis.call('PEXPIRE', KEYS[3], whole(math.ceil(horizon / 1000) + 2000))
@@ -256,10 +259,10 @@ local function refund(now)
   return 1
 end
 
--- ARGV: rate, quarantine. Answers now, the next slot, segments with a slot in the last second, the day counters.
+-- ARGV: rate, quarantine, owed. Answers now, the next slot, segments with a slot in the last second, the day counters.
 local function peek(now)
   local state = load_state(now)
-  local answer = { now, math.max(rounded_up(tail_slot(state, tonumber(ARGV[2]), now)), opens_at(state, now, tonumber(ARGV[3]))), 0 }
+  local answer = { now, math.max(rounded_up(tail_slot(state, tonumber(ARGV[2]), now)), opens_at(state, now, tonumber(ARGV[3]), tonumber(ARGV[4]))), 0 }
   for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. whole(now - SECOND), whole(now))) do
     answer[3] = answer[3] + tonumber(string.match(member, ':(%d+)$'))
   end

@@ -73,11 +73,13 @@ class Grant:
     """The slots of the first messages asked for, in order. `retry_in`: seconds until the rest may ask again, None if all got one.
 
     `refused` says why it is not the rate that holds them: `day_cap:{name}`, `day_changed` (ask with the new day's cap), `restarted`.
+    `owed`: seconds until all slots granted so far are paid off; to be kept elsewhere, since Redis may forget it.
     """
 
     slots: tuple[Slot, ...]
     retry_in: float | None
     refused: str | None
+    owed: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +131,15 @@ class Pacer(RateLimiter):
         *,
         horizon: float,
         day_caps: Sequence[DayCap] = (),
+        owed: float = 0.0,
     ) -> Grant:
         """Slots for messages of so many segments each, in one round trip; every message counts against all limits or none.
 
         In any window of w seconds the slots hold at most per_minute / 60 * w segments and one message. Slots beyond `horizon`
-        seconds are not granted. Raises PacerUnavailable; ValueError for a rate below 1, an empty message or too long a horizon.
+        seconds are not granted. `owed`: seconds of debt that the caller knows of; a Redis that has forgotten it grants nothing
+        before it is paid (while the quarantine is on).
+
+        Raises PacerUnavailable; ValueError for a rate below 1, an empty message or too long a horizon.
         """
         if not segments:
             return Grant((), None, None)
@@ -146,18 +152,20 @@ class Pacer(RateLimiter):
                 per_minute,
                 round(horizon * _MICROSECONDS),
                 round(self._quarantine * _MICROSECONDS),
+                _duration(owed),
                 len(day_caps),
                 *days,
                 *segments,
             ],
         )
-        now, retry_at, refused, *granted = answer
+        now, retry_at, refused, paid_at, *granted = answer
         suffix = "".join("|" + _day_key(cap.name, cap.day) for cap in day_caps)
         slots = tuple(
             Slot(_text(reservation) + suffix, (at - now) / _MICROSECONDS)
             for reservation, at in zip(granted[::2], granted[1::2], strict=True)
         )
-        return Grant(slots, None if retry_at < 0 else (retry_at - now) / _MICROSECONDS, _reason(_text(refused), day_caps))
+        retry_in = None if retry_at < 0 else (retry_at - now) / _MICROSECONDS
+        return Grant(slots, retry_in, _reason(_text(refused), day_caps), (paid_at - now) / _MICROSECONDS)
 
     async def refund(self, tenant_id: UUID | str, registration_id: UUID | str, reservation: str) -> bool:
         """Give back what was proved not to have left; False if that was done before or over two minutes after its slot.
@@ -168,10 +176,12 @@ class Pacer(RateLimiter):
         slot, *days = reservation.split("|")
         return bool(await self._ask(self._keys(tenant_id, registration_id, days), ["refund", slot]))
 
-    async def peek(self, tenant_id: UUID | str, registration_id: UUID | str, per_minute: int, day_caps: Sequence[DayCap] = ()) -> Reading:
-        """What is in use, for people to look at; reserves nothing. Raises PacerUnavailable."""
+    async def peek(
+        self, tenant_id: UUID | str, registration_id: UUID | str, per_minute: int, day_caps: Sequence[DayCap] = (), *, owed: float = 0.0
+    ) -> Reading:
+        """What is in use, for people to look at; reserves nothing. `owed` as in `reserve`. Raises PacerUnavailable."""
         keys = self._keys(tenant_id, registration_id, [_day_key(cap.name, cap.day) for cap in day_caps])
-        now, free_at, used, *days = await self._ask(keys, ["peek", per_minute, round(self._quarantine * _MICROSECONDS)])
+        now, free_at, used, *days = await self._ask(keys, ["peek", per_minute, round(self._quarantine * _MICROSECONDS), _duration(owed)])
         return Reading((free_at - now) / _MICROSECONDS, used, dict(zip((cap.name for cap in day_caps), days, strict=True)))
 
     async def hit(self, item: RateLimitItem, *identifiers: str, cost: int = 1) -> bool:
@@ -235,6 +245,11 @@ def _day_key(name: str, day: date) -> str:
 
 def _microseconds(moment: datetime) -> int:
     return round(moment.timestamp()) * _MICROSECONDS
+
+
+def _duration(seconds: float) -> int:
+    """Microseconds of a debt; none is negative."""
+    return max(0, round(seconds * _MICROSECONDS))
 
 
 def _reason(refused: str, day_caps: Sequence[DayCap]) -> str | None:

@@ -5,6 +5,7 @@ While nothing is being written an outcome goes at once; what becomes ready meanw
 
 import asyncio
 from contextvars import Context
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
@@ -14,15 +15,16 @@ from runtime.database import Database, passing_condition
 from runtime.ids import TenantId
 from runtime.logs import log
 
-MOST_TOGETHER = 100
+MOST_TOGETHER = 500
 RETRY_SECONDS = 0.25
-RECORD = "SELECT message_id, recorded FROM app.record_outcomes_v1($1, $2::jsonb)"
+RECORD = "SELECT message_id, recorded FROM app.record_outcomes_v2($1, $2::jsonb)"
 
 
 class OutcomeRow(msgspec.Struct, rename={"error_class": "class"}, omit_defaults=True, frozen=True):
-    """One outcome as app.record_outcomes_v1 takes it; `seconds` until it is tried (deferred) or asked about (unknown) again.
+    """One outcome as app.record_outcomes_v2 takes it; `seconds` until it is tried (deferred) or asked about (unknown) again.
 
-    `action` is what its code teaches (errors.json); not `counted`: as if it had never been tried.
+    `action`: what its code teaches (errors.json). A deferred one that is not `counted` gives its attempt back, and then needs the
+    message's `due_at`, the third part of the fence.
     """
 
     tenant_id: TenantId
@@ -38,6 +40,7 @@ class OutcomeRow(msgspec.Struct, rename={"error_class": "class"}, omit_defaults=
     seconds: float = 0.0
     action: str | None = None
     counted: bool = True
+    due_at: datetime | None = None
 
 
 Waiting = tuple[OutcomeRow, "asyncio.Future[bool]"]

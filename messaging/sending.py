@@ -8,9 +8,11 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, assert_never
 from uuid import UUID
+
+import msgspec
 
 from messaging.beginnings import Beginning, Beginnings
 from messaging.callback_urls import callback_url
@@ -19,6 +21,7 @@ from messaging.outcomes import Accepted, Deferred, Outcome, Refused, Unknown
 from messaging.pacer import Pacer, PacerUnavailable
 from messaging.putting_off import Putting, PuttingOff
 from messaging.recorder import OutcomeRecorder, OutcomeRow
+from messaging.turns import Turns
 from messaging.twilio_client import Credentials, Twilio
 from runtime import clock, metrics, sentry
 from runtime.crypto import Keyring, SealBroken
@@ -30,8 +33,13 @@ BEGIN_SECONDS = 0.05  # before its slot a message is marked as being sent; one w
 LATEST_SECONDS = 2.0  # a slot missed by more is lost: leaving now could meet the next ones
 FIRST_LOOK_SECONDS = 3.0  # before that an unknown message's callback usually comes; the schedule then asks within its `check`
 LONGEST_PAUSE_SECONDS = 60.0
+MOST_OPENED = 4096  # senders whose opened secrets are kept at hand
 FULL_QUEUE_SECONDS = (30.0, 60.0)  # Twilio's queue of this sender is full (21611)
+NO_RESERVATION = ""  # it left without asking the pacer
 REFUNDED = frozenset({"not_sent", "backpressure", "account_cap", "day_cap", "config"})  # deferred for these it never left
+# proved not sent by ourselves, and no attempt: Twilio was not asked
+MISSED_SLOT = Deferred(None, "rate_signal", "retry_backoff", 0.0, "It missed its slot.")
+MISSED_TURN = Deferred(None, "not_sent", "retry_backoff", 1.0, "Its account had as many requests in flight as it may have.")
 VALIDITY_SECONDS = {"otp": 600, "transactional": 14_400, "marketing": 14_400}  # a code is stale after minutes
 
 
@@ -56,10 +64,13 @@ class Leased:
     from_number: str | None
     messaging_service_sid: str | None
     begun: bool
+    expires_at: datetime | None = None
+    at_once: int | None = None  # calls that its account may have in flight
+    timed: bool = True  # whether some rule of hours may hold it
 
     @classmethod
     def of(cls, record: Any) -> "Leased":
-        """From a row of app.lease_v1, whose columns stand in this order."""
+        """From a row of app.lease_v2, whose columns stand in this order."""
         tenant, message, registration, *rest = record.values()
         return cls(TenantId(tenant), message, registration, *rest)
 
@@ -103,14 +114,16 @@ class Sending:
         self._putting_off = putting_off
         self._call_seconds = call_seconds
         self._first_look = first_look
+        self._turns = Turns()
+        self._opened = lru_cache(MOST_OPENED)(partial(opened_of, keyring))
 
     async def send(self, message: Leased, slot: Slot) -> None:
         """Send it in its slot and record the outcome. A crash on the way leaves the lease to end: then Twilio is asked."""
         with sentry.isolated(message.tags, "send message"):
             sentry.tag(**{"message.id": str(message.id)})
             try:
-                await asyncio.sleep(slot.at - BEGIN_SECONDS - clock.monotonic())
-                if await self._put_off(message, slot):
+                await until(slot.at - BEGIN_SECONDS)
+                if message.timed and await self._put_off(message, slot):
                     return
                 outcome = await self._attempt(message, slot)
                 if outcome is not None:
@@ -123,15 +136,23 @@ class Sending:
         """Call Twilio, if that can still be done within the slot and the lease; None when the message is no longer ours."""
         now = clock.monotonic()
         if now > slot.at + LATEST_SECONDS or now + self._call_seconds > slot.ends:
-            return Deferred(None, "rate_signal", "retry_backoff", 0.0, "It missed its slot.")
+            return MISSED_SLOT
         try:
-            credentials = opened(message, self._keyring)
+            credentials = self._opened(message.tenant, message.account_sid, *sealed(message))
         except SealBroken:
             log.error("a sender's secrets do not open", account=message.account_sid)
             return Refused(0, "config", "stop_sender", "The sender's credentials could not be read.", "Register the sender again.")
         if not message.begun and not await self._begin(message):
             return None
-        await asyncio.sleep(slot.at - clock.monotonic())
+        await until(slot.at)
+        patience = min(slot.at + LATEST_SECONDS, slot.ends - self._call_seconds) - clock.monotonic()
+        async with self._turns.turn(message.tenant, message.account_sid, message.at_once, patience) as mine:
+            if not mine:
+                metrics.TURNS_MISSED.inc()
+                return MISSED_TURN
+            return await self._call(message, credentials)
+
+    async def _call(self, message: Leased, credentials: Credentials) -> Outcome:
         callback = None
         if self._public_base:
             callback = callback_url(self._public_base, message.slug, self._keyring, message.tenant, message.id)
@@ -164,6 +185,8 @@ class Sending:
 
     async def _record(self, message: Leased, slot: Slot, outcome: Outcome) -> None:
         row = outcome_row(message, outcome, self._first_look)
+        if outcome in (MISSED_SLOT, MISSED_TURN) or not row.counted:
+            row = msgspec.structs.replace(row, counted=False, due_at=message.due_at)
         metrics.SENDS.labels(row.outcome).inc()
         if row.outcome == "taken":
             metrics.ACCEPT_TO_SEND.observe((clock.now() - message.due_at).total_seconds())
@@ -179,6 +202,8 @@ class Sending:
 
     async def _refund(self, message: Leased, slot: Slot) -> None:
         """It was proved not sent, so its slot is free again; without Redis the slot is lost, which is always allowed."""
+        if slot.reservation == NO_RESERVATION:
+            return
         try:
             await self._pacer.refund(message.tenant, message.registration_id, slot.reservation)
         except PacerUnavailable:
@@ -224,13 +249,25 @@ def pause(outcome: Deferred, attempt: int, draw: Callable[[float, float], float]
     return max(outcome.retry_after or 0.0, draw(shortest, longest))
 
 
-def opened(message: Leased, keyring: Keyring) -> Credentials:
-    """The credentials of the message's sender.
+def sealed(message: Leased) -> tuple[str | None, str | None, str | None]:
+    """The account's token, sealed, the Sid of its API key and the key's secret, sealed: as the message's sender has them."""
+    return message.auth_token_sealed, message.api_key_sid, message.api_key_secret_sealed
+
+
+def opened_of(
+    keyring: Keyring, tenant: TenantId, account_sid: str, auth_token_sealed: str | None, key_sid: str | None, secret_sealed: str | None
+) -> Credentials:
+    """The credentials of a sender.
 
     Raises:
         SealBroken: they were sealed with a key that is no longer configured.
     """
-    if message.api_key_sid and message.api_key_secret_sealed:
-        secret = keyring.open(message.api_key_secret_sealed, message.tenant, "senders.api_key_secret")
-        return Credentials(message.account_sid, message.api_key_sid, secret)
-    return Credentials.by_token(message.account_sid, keyring.open(message.auth_token_sealed or "", message.tenant, "senders.auth_token"))
+    if key_sid and secret_sealed:
+        return Credentials(account_sid, key_sid, keyring.open(secret_sealed, tenant, "senders.api_key_secret"))
+    return Credentials.by_token(account_sid, keyring.open(auth_token_sealed or "", tenant, "senders.auth_token"))
+
+
+async def until(moment: float) -> None:
+    """Wait for a moment on the monotonic clock; one that has passed costs no turn of the loop."""
+    if (left := moment - clock.monotonic()) > 0:
+        await asyncio.sleep(left)

@@ -7,6 +7,7 @@ builds the same request, but turns every refusal into an exception without the h
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from twilio.base.exceptions import TwilioException
 from twilio.base.page import Page
@@ -18,6 +19,7 @@ from messaging.twilio_http import TWILIO, RequestFailed, TwilioHttp
 
 _PAGE = 100
 _MOST_PAGES = 10
+_MOST_CLIENTS = 2048  # accounts whose clients are kept
 
 
 class LookupFailed(Exception):
@@ -58,6 +60,7 @@ class Twilio:
 
     def __init__(self, http: TwilioHttp) -> None:
         self._http = http
+        self._clients = lru_cache(_MOST_CLIENTS)(self._client)  # to build one reads the environment thrice
 
     async def create_message(
         self,
@@ -83,7 +86,7 @@ class Twilio:
         }
         uri = f"{TWILIO}/2010-04-01/Accounts/{credentials.account_sid}/Messages.json"
         try:
-            answer = await self._client(credentials).request_async("POST", uri, data=form)
+            answer = await self._clients(credentials).request_async("POST", uri, data=form)
         except RequestFailed as failed:
             return classify_exception(failed.__cause__ or failed, request_written=failed.written)
         return classify(answer.status_code, answer.text.encode(), answer.headers or {})
@@ -119,7 +122,7 @@ class Twilio:
             raise LookupFailed("Twilio lists more messages to that number than are looked through")
 
     def _client(self, credentials: Credentials) -> Client:
-        """The package's client of one account; building one costs microseconds, the connections are shared."""
+        """The package's client of one account: it holds its credentials and no state of a request; the connections are shared."""
         return Client(  # type: ignore[no-untyped-call]
             credentials.username, credentials.password, credentials.account_sid, http_client=self._http
         )

@@ -12,6 +12,7 @@ from typing import Any, Self
 import aiohttp
 from twilio.http import AsyncHttpClient
 from twilio.http.response import Response
+from yarl import URL
 
 TWILIO = "https://api.twilio.com"
 
@@ -79,7 +80,9 @@ class TwilioHttp(AsyncHttpClient):
         sent_headers = dict(headers or {})
         if auth is not None:
             sent_headers["Authorization"] = aiohttp.encode_basic_auth(*auth)
-        options: dict[str, Any] = {"params": params, "data": data, "headers": sent_headers, "allow_redirects": allow_redirects}
+        # aiohttp's own form takes ten times as long: it makes a multipart writer first and quotes in Python
+        form = None if data is None else URL.build(query=data).raw_query_string.encode()  # type: ignore[arg-type]  # of strings
+        options: dict[str, Any] = {"params": params, "data": form, "headers": sent_headers, "allow_redirects": allow_redirects}
         if timeout is not None:
             options["timeout"] = aiohttp.ClientTimeout(total=timeout, connect=self._timeout.connect)
         progress = _Progress()

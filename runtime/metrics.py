@@ -41,6 +41,10 @@ QUIET_HOURS = Counter(
     "Texts found outside their hours just before they left: put_off waits for them, observed left all the same",
     ["outcome"],
 )
+PACING_OBSERVED = Counter("trunkline_pacing_observed", "Texts that would have waited for their slots, and left at once: pacing is observed")
+TURNS_MISSED = Counter(
+    "trunkline_turns_missed", "Texts whose account had as many requests in flight as it may have, until their slots were over"
+)
 PACER_CLOSED = Counter("trunkline_pacer_closed", "Looks at the pacer that failed: Redis is away and nothing leaves")
 IN_FLIGHT = Gauge("trunkline_sends_in_flight", "Messages leased by this worker and not yet settled")
 QUEUED_MESSAGES = Gauge("trunkline_queued_messages", "Texts that wait, scheduled ones too; `trunkline queue` shows whose")

@@ -10,10 +10,12 @@ from runtime.refusals import Invalid
 from tenants import audit
 from tenants.tables import switches
 
+PACING = "pacing"
 MODES = {  # the default first, then farther and farther from it
     "sending": ("on", "hold"),
     "idempotency": ("enforce", "observe", "off"),
     "quiet_hours": ("enforce", "observe", "off"),
+    PACING: ("enforce", "observe", "off"),
 }
 DEFAULTS = {name: modes[0] for name, modes in MODES.items()}
 HELD = "sending held"

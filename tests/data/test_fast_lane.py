@@ -9,7 +9,7 @@ import pytest
 from runtime.database import Database
 from tests.data.rows import Ids, digest, row_of, seed
 
-KNOWN = {"accept_v1", "record_call_v1", "tenant_snapshot_v1", "take_due_v2", "lease_v1", "record_outcomes_v1"}
+KNOWN = {"accept_v1", "record_call_v1", "tenant_snapshot_v1", "take_due_v3", "lease_v2", "record_outcomes_v2"}
 SCOPE = "SELECT current_setting('app.tenant_id', true)"
 EFFECT = {"place": 0, "source": "vapi", "type": "tool-calls", "fingerprint": "0c" * 16, "doubtful_answer": "{}"}
 ACT: dict[str, object] = {"act": "opt_out", "recipient": "+12135550123", "waiting": ["queued"], "lock": 1, "meter": "tool_calls"}

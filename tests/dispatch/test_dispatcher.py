@@ -53,7 +53,7 @@ async def test_texts_leave_at_the_pace_of_the_registration(
     async with at_work(*workers):
         await until(lambda: all_sent(desk, 15))
     arrivals = [message.arrived_at for message in twilio.box]
-    assert arrivals[-1] - arrivals[0] >= 1.4 - 0.05  # 14 intervals of 100 ms
+    assert arrivals[-1] - arrivals[0] >= 1.4 - 0.2  # 14 intervals of 100 ms, the first may arrive late
     assert arrivals[-1] - arrivals[0] <= 1.4 * 1.25
     assert sorted(later - earlier for earlier, later in pairwise(arrivals))[3] > 0.05
 

@@ -1,0 +1,1 @@
+DROP FUNCTION app.record_outcomes_v2, app.record_outcome_v2;
