@@ -30,6 +30,7 @@ from api.routes.opening_hours import OpeningHoursRoutes
 from api.routes.plans import PlanAdmin
 from api.routes.privacy import PrivacyRoutes
 from api.routes.published_tools import published_tools
+from api.routes.queue import QueueAdmin, QueueRoutes
 from api.routes.quiet_hours import QuietHoursRoutes
 from api.routes.retention import RetentionRoutes
 from api.routes.senders import SenderRoutes
@@ -80,6 +81,7 @@ def create_app(settings: Settings, schema: str) -> Litestar:
             AnswererRoutes,
             published_tools,
             OpeningHoursRoutes,
+            QueueRoutes,
             QuietHoursRoutes,
             WebhookRoutes,
             BodyRoutes,
@@ -96,7 +98,7 @@ def create_app(settings: Settings, schema: str) -> Litestar:
     )
     admin_routes = Router(
         path="/",
-        route_handlers=[TenantAdmin, ControlAdmin, PlanAdmin],
+        route_handlers=[TenantAdmin, ControlAdmin, PlanAdmin, QueueAdmin],
         guards=[admin_only],
         middleware=[OncePerKey()],
         before_request=fit_for_us,

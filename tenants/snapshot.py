@@ -23,6 +23,7 @@ from tenants.signature_plans import SignaturePlan
 from tenants.slugs import is_slug
 from tenants.tiers import Tier, tier
 from tenants.transfer_directory import EntryView
+from tenants.waiting import USUAL_BOUNDS, Line, QueueBounds, WaitingView
 
 
 class SenderView(msgspec.Struct, frozen=True):
@@ -101,6 +102,10 @@ class Raw(msgspec.Struct, frozen=True):
     privacy: Privacy = MASKED
     quiet_hours: QuietHours | None = None
     day_holds: dict[UUID, datetime] = {}  # by registration
+    learned_rates: dict[UUID, int] = {}  # by registration
+    waiting: dict[UUID, WaitingView] = {}  # by registration
+    queued_messages: int = 0
+    queue_bounds: QueueBounds | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +140,12 @@ class Snapshot:
     hours: Hours | None = None  # when the tenant is open; None while nobody has said so
     quiet_hours: QuietHours | None = None  # its own; None while it has none
     day_holds: Mapping[UUID, datetime] = field(default_factory=dict)  # registration → nothing leaves before
-    accepted_since: dict[UUID, int] = field(default_factory=dict)  # segments per registration that this process added
+    learned_rates: Mapping[UUID, int] = field(default_factory=dict)  # registration → segments a minute, where it was told to slow down
+    waiting: Mapping[UUID, WaitingView] = field(default_factory=dict, repr=False)
+    queued_messages: int = 0
+    queue_bounds: QueueBounds = USUAL_BOUNDS
+    lines: dict[UUID, Line] = field(default_factory=dict, repr=False)  # registration → its queue, with what this process added since
+    accepted_since: list[UUID] = field(default_factory=list, repr=False)  # texts that this process added
 
     @property
     def default_sender(self) -> SenderView | None:
@@ -146,11 +156,28 @@ class Snapshot:
         """One sender by its id."""
         return next((sender for sender in self.senders if sender.id == sender_id), None)
 
+    def rate_of(self, sender: SenderView) -> int:
+        """Segments a minute that may leave: what was granted, or less where Twilio said that it was too fast."""
+        return self.learned_rates.get(sender.registration_id, sender.segments_per_minute)
+
+    def line_of(self, sender: SenderView) -> Line:
+        """The queue that a text of this sender joins."""
+        known = self.lines.get(sender.registration_id)
+        if known is None:
+            seen = self.waiting.get(sender.registration_id) or WaitingView(((0, 0), (sender.queued_segments, 0), (0, 0)))
+            known = Line.of(seen.ahead(sender.queued_segments), seen.owed_for or sender.paced_for, self.rate_of(sender), self.taken_at)
+            self.lines[sender.registration_id] = known
+        return known
+
     def note_accepted(self, message: Mapping[str, object]) -> None:
         """Count a text that was stored since: it waits before whatever is accepted next."""
-        registration, segments = message["registration_id"], message["segments"]
-        if isinstance(registration, UUID) and isinstance(segments, int):
-            self.accepted_since[registration] = self.accepted_since.get(registration, 0) + segments
+        identity, segments, priority = message["message_id"], message["segments"], message["priority"]
+        sender = next((each for each in self.senders if each.id == message["sender_id"]), None)
+        if sender is None or not isinstance(identity, UUID) or not isinstance(segments, int) or not isinstance(priority, int):
+            return
+        self.accepted_since.append(identity)
+        if message["status"] == "queued":
+            self.line_of(sender).add(priority, segments, self.rate_of(sender), clock.monotonic())
 
     def switch(self, name: str, default: str) -> str:
         """The mode of a switch: of the tenant's own and everybody's the one that is farther from the default."""
@@ -189,7 +216,7 @@ class TenantBook:
         self._by_slug.forget_all()
 
     async def _load(self, slug: str) -> Snapshot | None:
-        found = await self._database.call_for_many("SELECT app.tenant_snapshot_v4($1)", slug)
+        found = await self._database.call_for_many("SELECT app.tenant_snapshot_v5($1)", slug)
         document = found[0][0]
         return None if document is None else snapshot_of(msgspec.json.decode(document, type=Raw))
 
@@ -223,6 +250,10 @@ def snapshot_of(raw: Raw) -> Snapshot:
         signing=raw.signing,
         privacy=raw.privacy,
         day_holds=raw.day_holds,
+        learned_rates=raw.learned_rates,
+        waiting=raw.waiting,
+        queued_messages=raw.queued_messages,
+        queue_bounds=raw.queue_bounds or USUAL_BOUNDS,
         hours=raw.hours if raw.hours and (raw.hours.week or raw.hours.days) else None,
         quiet_hours=raw.quiet_hours if raw.quiet_hours and raw.quiet_hours.hours.week else None,
     )
