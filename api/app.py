@@ -32,6 +32,7 @@ from api.routes.opt_outs import OptOutRoutes
 from api.routes.plans import PlanAdmin
 from api.routes.privacy import PrivacyRoutes
 from api.routes.published_tools import published_tools
+from api.routes.queue import QueueAdmin, QueueRoutes
 from api.routes.quiet_hours import QuietHoursRoutes
 from api.routes.retention import RetentionRoutes
 from api.routes.senders import SenderRoutes
@@ -83,6 +84,7 @@ def create_app(settings: Settings, schema: str) -> Litestar:
             AnswererRoutes,
             published_tools,
             OpeningHoursRoutes,
+            QueueRoutes,
             QuietHoursRoutes,
             ConsentRoutes,
             OptOutRoutes,
@@ -101,7 +103,7 @@ def create_app(settings: Settings, schema: str) -> Litestar:
     )
     admin_routes = Router(
         path="/",
-        route_handlers=[TenantAdmin, ControlAdmin, PlanAdmin, TierAdmin, RegistrationAdmin],
+        route_handlers=[TenantAdmin, ControlAdmin, PlanAdmin, TierAdmin, RegistrationAdmin, QueueAdmin],
         guards=[admin_only],
         middleware=[OncePerKey()],
         before_request=fit_for_us,

@@ -17,10 +17,12 @@ DESCRIPTIONS = {
     "413": "The body is over the limit.",
     "415": "The body is not JSON by its own word.",
     "422": "The Idempotency-Key was used before with another body.",
+    "429": "More texts wait than this tenant's queue may hold, or for longer; Retry-After says when to send it again.",
     "502": "Vapi failed, or its answer made no sense; everything is as it was, or `detail` says what is not.",
     "503": "Nothing was stored; send it again.",
     "504": "Vapi did not answer in time; as for 502.",
 }
+QUEUING = ("/v1/messages", "/v1/messages/{message_id}/resend")
 ASKING_VAPI = "/v1/assistants"  # what creates, rotates, checks, restores or removes there
 
 
@@ -50,6 +52,8 @@ def refusals_of(path: str, item: PathItem, operation: Operation) -> set[str]:
     if not path.startswith("/v1"):
         return {"503"} if path == "/health/ready" else set()
     found = {"401", "403", "503"}
+    if operation is item.post and path in QUEUING:
+        found.add("429")
     if operation.request_body or operation.parameters:
         found.add("400")
     if "{" in path:

@@ -28,6 +28,7 @@ TITLES = {
     413: "Body too large",
     415: "Unsupported media type",
     422: "Unprocessable",
+    429: "Too many requests",
     500: "Internal error",
     502: "Bad gateway",
     503: "Unavailable",

@@ -1,5 +1,6 @@
 """Deciding about a text before anything is stored: may it be sent, how many segments is it, when will it leave. No I/O."""
 
+import math
 import unicodedata
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -15,6 +16,7 @@ from tenants.tiers import registration_step
 MOST_CHARACTERS = 1_600  # Twilio refuses longer bodies (error 21617)
 FARTHEST_SCHEDULE = timedelta(days=365)
 VISIBLE = frozenset("LNPS")  # letters, numbers, punctuation, symbols (Unicode general categories)
+LONGEST_RETRY = 3_600.0  # seconds
 CLASSES = {"otp": 0, "transactional": 1, "marketing": 2}
 
 
@@ -25,6 +27,15 @@ class BadText(ValueError):
         super().__init__(sentence)
         self.pointer = pointer
         self.final = final
+
+
+class QueueFull(BadText):
+    """No more texts of this tenant are taken just now; `detail` is for the API, in `retry_after` seconds there may be room."""
+
+    def __init__(self, detail: str, retry_after: float) -> None:
+        super().__init__("", "Too many texts are waiting to leave just now, so this one was not accepted.", final=False)
+        self.detail = detail
+        self.retry_after = max(1, math.ceil(min(retry_after, LONGEST_RETRY)))
 
 
 class AcceptedText(msgspec.Struct, frozen=True):
@@ -86,7 +97,8 @@ def accept_text(
     asked_for = checked_schedule(send_at, moment) or moment
     leaves = quiet_hours.put_off(tenant, recipient.e164, message_class, asked_for)
     counted = segments.count(body)
-    wait = expected_wait(tenant, sender)
+    wait = tenant.line_of(sender).wait(CLASSES[message_class], clock.monotonic())
+    check_room(tenant, sender, message_class, wait)
     opens_at = max(moment, tenant.day_holds.get(sender.registration_id, moment))
     expected_at = max(leaves, opens_at + timedelta(seconds=wait))
     if expected_at > leaves:  # the queue, or a day that is used up, may last into the next quiet hours
@@ -147,11 +159,25 @@ def checked_schedule(send_at: datetime | None, moment: datetime) -> datetime | N
     return send_at if send_at > moment else None
 
 
-def expected_wait(tenant: Snapshot, sender: SenderView) -> float:
-    """Seconds until a text accepted now leaves: the pacer's next slot, then everything that waits before it, at the rate of now."""
-    age = clock.monotonic() - tenant.taken_at
-    ahead = sender.queued_segments + tenant.accepted_since.get(sender.registration_id, 0)
-    return max(0.0, sender.paced_for - age) + ahead * 60 / tenant.rate_now(sender)
+def check_room(tenant: Snapshot, sender: SenderView, message_class: str, wait: float) -> None:
+    """Whether the tenant's queue has room for one more; a one-time code is refused by the wait alone.
+
+    Raises:
+        QueueFull: it has none.
+    """
+    bounds = tenant.queue_bounds
+    if wait > bounds.most_seconds:
+        sentence = (
+            f"A text accepted now would leave in about {math.ceil(wait):,} seconds; this tenant's queue may last {bounds.most_seconds:,}."
+        )
+        raise QueueFull(f"{sentence} Send it again when the queue is shorter.", wait - bounds.most_seconds)
+    queued = tenant.queued_messages + len(tenant.accepted_since)
+    if queued < bounds.most_messages or message_class == "otp":
+        return
+    if bounds.policy == "drop_oldest_marketing" and any(view.due[-1][-1] for view in tenant.waiting.values()):
+        return
+    sentence = f"{queued:,} texts wait; this tenant's queue may hold {bounds.most_messages:,}."
+    raise QueueFull(f"{sentence} Send it again when some have left.", 60 / tenant.rate_now(sender))
 
 
 def is_held(tenant: Snapshot, sender: SenderView) -> bool:

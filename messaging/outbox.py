@@ -22,6 +22,10 @@ OURS = {  # errors that are no code of Twilio's
         "Twilio did not say whether it took this text, and listed it in neither of two looks; it was not sent again.",
         "Ask the recipient, or send it once more.",
     ),
+    "dropped": (
+        "More texts waited than this tenant's queue may hold, so the oldest marketing made room.",
+        "Send it again when the queue is shorter, or ask the operator for a longer queue.",
+    ),
     "sender": ("The credentials of its sender could not be read.", "Register the sender again, then send the text once more."),
 }
 

@@ -5,16 +5,27 @@ from datetime import timedelta
 from uuid import UUID
 
 import msgspec
+from sqlalchemy import text
 
+from messaging.acceptance import CLASSES
 from runtime import clock
 from runtime.database import Database
+from runtime.ids import TenantId
+from tenants.waiting import WaitingView
 
 STATISTICS = """
 SELECT tenant_id, queued_messages, queued_segments, sending, unknown, left_segments, oldest_due, held FROM app.queue_statistics_v1($1, $2)
 """
+WAITING = text("SELECT app.snapshot_waiting_v1(:tenant)::text")
 TOTALS = "SELECT queued_messages, queued_segments, held_registrations, late FROM app.queue_totals_v1()"
 LEFT_WITHIN = timedelta(hours=1)
 TENANTS_AT_ONCE = 200
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """The part of app.snapshot_waiting_v1 that is shown."""
+
+    waiting: dict[UUID, WaitingView]
 
 
 class TenantQueue(msgspec.Struct, frozen=True):
@@ -79,3 +90,11 @@ async def queue_totals(database: Database) -> QueueTotals:
     """All outboxes together, from the schedule alone."""
     (row,) = await database.call_for_many(TOTALS)
     return QueueTotals(row["queued_messages"], row["queued_segments"], row["held_registrations"], row["late"].total_seconds())
+
+
+async def waiting_by_class(database: Database, tenant: TenantId) -> dict[str, int]:
+    """Segments that may leave now, by class; of each registration at most 5,000 messages of a class are counted."""
+    async with database.tenant_scope(tenant) as connection:
+        document = (await connection.execute(WAITING, {"tenant": tenant})).scalar_one()
+    views = msgspec.json.decode(document, type=Waiting).waiting.values()
+    return {name: sum(view.due[priority][0] for view in views) for name, priority in CLASSES.items()}

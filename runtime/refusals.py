@@ -68,6 +68,15 @@ class Unprocessable(Refusal):
     status = 422
 
 
+class TooMany(Refusal):
+    """More than may wait, or more than may be asked for: 429 with Retry-After, in whole seconds."""
+
+    status = 429
+
+    def __init__(self, detail: str, retry_after: int) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after)})
+
+
 class BadGateway(Refusal):
     """Somebody else's server, which we had to ask, failed or answered nonsense: 502."""
 

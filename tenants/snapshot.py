@@ -23,6 +23,7 @@ from tenants.signature_plans import SignaturePlan
 from tenants.slugs import is_slug
 from tenants.tiers import OwnTier, Tier, tier
 from tenants.transfer_directory import EntryView
+from tenants.waiting import USUAL_BOUNDS, Line, QueueBounds, WaitingView
 
 
 class SenderView(msgspec.Struct, frozen=True):
@@ -122,6 +123,9 @@ class Raw(msgspec.Struct, frozen=True):
     learned_rates: dict[UUID, int] = {}
     own_tiers: tuple[OwnTier, ...] = ()
     day_caps: dict[UUID, DayCapsView] = {}  # by registration
+    waiting: dict[UUID, WaitingView] = {}  # by registration
+    queued_messages: int = 0
+    queue_bounds: QueueBounds | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +163,11 @@ class Snapshot:
     holds: Mapping[UUID, HoldView] = field(default_factory=dict)  # the same with the reason
     learned_rates: Mapping[UUID, int] = field(default_factory=dict)  # registration → segments per minute, where fewer than granted
     day_caps: Mapping[UUID, DayCapsView] = field(default_factory=dict)  # registration → what the operator allows a day
-    accepted_since: dict[UUID, int] = field(default_factory=dict)  # segments per registration that this process added
+    waiting: Mapping[UUID, WaitingView] = field(default_factory=dict, repr=False)
+    queued_messages: int = 0
+    queue_bounds: QueueBounds = USUAL_BOUNDS
+    lines: dict[UUID, Line] = field(default_factory=dict, repr=False)  # registration → its queue, with what this process added since
+    accepted_since: list[UUID] = field(default_factory=list, repr=False)  # texts that this process added
 
     @property
     def default_sender(self) -> SenderView | None:
@@ -174,11 +182,24 @@ class Snapshot:
         """Segments per minute that the sender's registration may use now: what it was granted, or less."""
         return self.learned_rates.get(sender.registration_id, sender.segments_per_minute)
 
+    def line_of(self, sender: SenderView) -> Line:
+        """The queue that a text of this sender joins."""
+        known = self.lines.get(sender.registration_id)
+        if known is None:
+            seen = self.waiting.get(sender.registration_id) or WaitingView(((0, 0), (sender.queued_segments, 0), (0, 0)))
+            known = Line.of(seen.ahead(sender.queued_segments), seen.owed_for or sender.paced_for, self.rate_now(sender), self.taken_at)
+            self.lines[sender.registration_id] = known
+        return known
+
     def note_accepted(self, message: Mapping[str, object]) -> None:
         """Count a text that was stored since: it waits before whatever is accepted next."""
-        registration, segments = message["registration_id"], message["segments"]
-        if isinstance(registration, UUID) and isinstance(segments, int):
-            self.accepted_since[registration] = self.accepted_since.get(registration, 0) + segments
+        identity, segments, priority = message["message_id"], message["segments"], message["priority"]
+        sender = next((each for each in self.senders if each.id == message["sender_id"]), None)
+        if sender is None or not isinstance(identity, UUID) or not isinstance(segments, int) or not isinstance(priority, int):
+            return
+        self.accepted_since.append(identity)
+        if message["status"] == "queued":
+            self.line_of(sender).add(priority, segments, self.rate_now(sender), clock.monotonic())
 
     def switch(self, name: str, default: str) -> str:
         """The mode of a switch: of the tenant's own and everybody's the one that is farther from the default."""
@@ -255,6 +276,9 @@ def snapshot_of(raw: Raw) -> Snapshot:
         holds=raw.holds,
         learned_rates=raw.learned_rates,
         day_caps=raw.day_caps,
+        waiting=raw.waiting,
+        queued_messages=raw.queued_messages,
+        queue_bounds=raw.queue_bounds or USUAL_BOUNDS,
         hours=raw.hours if raw.hours and (raw.hours.week or raw.hours.days) else None,
         quiet_hours=raw.quiet_hours if raw.quiet_hours and raw.quiet_hours.hours.week else None,
     )

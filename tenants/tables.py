@@ -126,6 +126,16 @@ schedule = Table(
     Column("turns", Integer, nullable=False),
     schema="control",
 )
+queue_bounds = Table(
+    "queue_bounds",
+    metadata,
+    Column("tenant_id", Uuid, primary_key=True),
+    Column("most_messages", Integer, nullable=False),
+    Column("most_seconds", Integer, nullable=False),
+    Column("policy", Text, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    schema="control",
+)
 duties = Table(
     "duties",
     metadata,

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 
+from messaging.making_room import make_room
 from messaging.repairs import release_holds, repair_schedule
 from runtime import metrics, sentry
 from runtime.database import Database, passing_condition
@@ -60,6 +61,7 @@ def standing_duties(database: Database, redis: Redis) -> tuple[Duty, ...]:
     """The duties of every worker."""
     return (
         Duty("fold_duplicates", 60, lambda: fold_duplicates(database, redis)),
+        Duty("make_room", 2, lambda: make_room(database)),
         Duty("release_holds", 10, lambda: release_holds(database)),
         Duty("repair_schedule", 30, lambda: repair_schedule(database)),
     )

@@ -18,10 +18,10 @@ from api.pages import Cursor, Limit, Page, id_position, page
 from api.routes.shapes import Body
 from api.wiring import wiring_of
 from messaging import outbox
-from messaging.acceptance import AcceptedText, BadText, accept_text
+from messaging.acceptance import AcceptedText, BadText, QueueFull, accept_text
 from runtime import clock
 from runtime.ids import uuid7
-from runtime.refusals import Conflict, Forbidden, Invalid, Refusal, Unavailable, Unprocessable
+from runtime.refusals import Conflict, Forbidden, Invalid, Refusal, TooMany, Unavailable, Unprocessable
 from tenants.snapshot import Snapshot
 from webhooks.claims import Claimed, Effect
 from webhooks.modes import mode_of
@@ -127,6 +127,8 @@ def accepted(tenant: Snapshot, wanted: NewMessage) -> AcceptedText:
         raise Forbidden("This tenant is suspended; nothing is accepted until the operator resumes it.")
     try:
         return accept_text(tenant, wanted.to, wanted.body, message_class=wanted.class_, send_at=wanted.send_at, sender_id=wanted.sender_id)
+    except QueueFull as error:
+        raise TooMany(error.detail, error.retry_after) from error
     except BadText as error:
         raise (Invalid.at(error.pointer, str(error)) if error.final else Conflict(str(error))) from error
 

@@ -151,6 +151,7 @@ CALLS: dict[str, Ready] = {
     "post /v1/admin/tenants/{tenant_id}/resume": to_resume,
     "post /v1/admin/tenants/{tenant_id}/keys": at_once(lambda t: (f"/v1/admin/tenants/{t.id}/keys", {"name": "more"})),
     "delete /v1/admin/tenants/{tenant_id}/keys/{key_id}": to_revoke,
+    "put /v1/admin/tenants/{tenant_id}/queue": at_once(lambda t: (f"/v1/admin/tenants/{t.id}/queue", {"most_messages": 1000})),
     "put /v1/admin/switches": at_once(lambda t: ("/v1/admin/switches", {"name": "sending", "mode": "hold", "tenant_id": t.id})),
     "put /v1/tools/{name}": at_once(lambda _: ("/v1/tools/book", {"url": "https://tools.example.com/book"})),
     "delete /v1/tools/{name}": to_remove_a_tool,

@@ -18,6 +18,7 @@ CONTROL = {
     "folds": "which batch of duplicates was counted last: an id",
     "plan_prices": "the operator's prices",
     "plans": "the operator's offers",
+    "queue_bounds": "the operator's bounds of a queue: the worker finds who has too much before it enters a scope",
     "schedule": "when to look at a registration: the dispatcher serves tenants in turn from here",
     "sender_routes": "one sender belongs to one tenant",
     "switches": "the operator's controls",

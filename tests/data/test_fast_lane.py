@@ -76,6 +76,10 @@ async def busy_tenant(owner: "asyncpg.Connection[asyncpg.Record]") -> tuple[Ids,
         ids.tenant,
         ids.registration,
     )
+    # its queue is over its bound, and marketing may be dropped for it
+    await owner.execute("UPDATE control.schedule SET queued_messages = 2 WHERE tenant_id = $1", ids.tenant)
+    await owner.execute("DELETE FROM control.queue_bounds")
+    await owner.execute("INSERT INTO control.queue_bounds VALUES ($1, 1, 1, 'drop_oldest_marketing')", ids.tenant)
     return ids, slug
 
 
