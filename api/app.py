@@ -33,6 +33,7 @@ from api.routes.published_tools import published_tools
 from api.routes.quiet_hours import QuietHoursRoutes
 from api.routes.retention import RetentionRoutes
 from api.routes.senders import SenderRoutes
+from api.routes.text_policy import TextPolicyRoutes, TextRefusalRoutes
 from api.routes.tools import ToolRoutes
 from api.routes.transfer_directory import TransferDirectoryRoutes
 from api.routes.twilio import twilio_inbound, twilio_status
@@ -81,6 +82,8 @@ def create_app(settings: Settings, schema: str) -> Litestar:
             published_tools,
             OpeningHoursRoutes,
             QuietHoursRoutes,
+            TextPolicyRoutes,
+            TextRefusalRoutes,
             WebhookRoutes,
             BodyRoutes,
             PrivacyRoutes,

@@ -70,3 +70,13 @@ sender_opt_outs = Table(
     Column("source", Text, nullable=False),
     Column("created_at", Instant, nullable=False),
 )
+text_refusals = Table(
+    "text_refusals",
+    metadata,
+    Column("tenant_id", Uuid, primary_key=True),
+    Column("id", Uuid, primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("call_id", Text),
+    Column("tool", Text, nullable=False),
+)

@@ -21,6 +21,7 @@ from tenants.privacy import MASKED, Privacy
 from tenants.quiet_hours import QuietHours
 from tenants.signature_plans import SignaturePlan
 from tenants.slugs import is_slug
+from tenants.text_policy import USUAL, TextPolicy
 from tenants.tiers import Tier, tier
 from tenants.transfer_directory import EntryView
 
@@ -101,6 +102,7 @@ class Raw(msgspec.Struct, frozen=True):
     privacy: Privacy = MASKED
     quiet_hours: QuietHours | None = None
     day_holds: dict[UUID, datetime] = {}  # by registration
+    text_policy: TextPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,7 @@ class Snapshot:
     hours: Hours | None = None  # when the tenant is open; None while nobody has said so
     quiet_hours: QuietHours | None = None  # its own; None while it has none
     day_holds: Mapping[UUID, datetime] = field(default_factory=dict)  # registration → nothing leaves before
+    text_policy: TextPolicy = USUAL
     accepted_since: dict[UUID, int] = field(default_factory=dict)  # segments per registration that this process added
 
     @property
@@ -189,7 +192,7 @@ class TenantBook:
         self._by_slug.forget_all()
 
     async def _load(self, slug: str) -> Snapshot | None:
-        found = await self._database.call_for_many("SELECT app.tenant_snapshot_v4($1)", slug)
+        found = await self._database.call_for_many("SELECT app.tenant_snapshot_v5($1)", slug)
         document = found[0][0]
         return None if document is None else snapshot_of(msgspec.json.decode(document, type=Raw))
 
@@ -224,6 +227,7 @@ def snapshot_of(raw: Raw) -> Snapshot:
         privacy=raw.privacy,
         day_holds=raw.day_holds,
         hours=raw.hours if raw.hours and (raw.hours.week or raw.hours.days) else None,
+        text_policy=raw.text_policy or USUAL,
         quiet_hours=raw.quiet_hours if raw.quiet_hours and raw.quiet_hours.hours.week else None,
     )
 

@@ -145,6 +145,7 @@ CALLS: dict[str, Ready] = {
     "delete /v1/calls/{call_id}/content": to_forget_a_call,
     "put /v1/opening-hours": at_once(lambda _: ("/v1/opening-hours", {"week": {"monday": [{"opens": "09:00", "closes": "17:00"}]}})),
     "put /v1/quiet-hours": at_once(lambda _: ("/v1/quiet-hours", {"hours": {"week": {"monday": [{"opens": "09:00", "closes": "17:00"}]}}})),
+    "put /v1/text-policy": at_once(lambda _: ("/v1/text-policy", {"destinations": "caller", "texts_per_call": 2})),
     "post /v1/admin/plans": at_once(lambda _: ("/v1/admin/plans", plan_body())),
 }
 OWN_WAY = {

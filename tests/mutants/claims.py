@@ -2,13 +2,14 @@
 
 from tests.mutants.mutation import Edit, Mutation, mutation
 
-ACCEPT = "migrations/sql/0002/20_accept.sql"
+ACCEPT = "migrations/sql/0005/40_abuse.sql"
 RUNS = "migrations/sql/0002/30_runs.sql"
 RECORDS = "migrations/sql/0003/60_calls.sql"
 CLAIMS = "webhooks/claims.py"
 ONCE = "tests/api/test_once.py"
 CALLS = "tests/api/test_once_calls.py"
 SAME = "tests/api/test_same_text.py"
+LIMITS = "tests/api/test_text_limits.py"
 
 CLAIM = """      ON CONFLICT (tenant_id, key) DO NOTHING
       RETURNING webhook_id, place
@@ -54,6 +55,27 @@ MUTATIONS: tuple[Mutation, ...] = (
         "    PERFORM pg_advisory_xact_lock(l) FROM unnest(p_locks) AS l;\n",
         "",
         f"{SAME}::test_two_ids_of_one_text_meet_before_either_claims",
+    ),
+    mutation(
+        "texts of one call do not wait for each other",
+        CLAIMS,
+        "    return sorted(numbers.union(*(effect.counted for effect in effects if effect.counted is not None)))\n",
+        "    return sorted(numbers)\n",
+        f"{LIMITS}::test_fifty_texts_of_one_call_at_once_are_three",
+    ),
+    mutation(
+        "texts of one batch do not see each other",
+        CLAIMS,
+        "    if all(times == 1 for times in found.values()):  # as usual\n",
+        "    if True:\n",
+        f"{LIMITS}::test_texts_of_one_delivery_see_each_other_in_their_order",
+    ),
+    mutation(
+        "a text that is canceled makes room for another",
+        ACCEPT,
+        "m.call_id BETWEEN x.call_id AND x.call_id AND (m.status <> 'failed' OR m.twilio_sid IS NOT NULL)",
+        "m.call_id BETWEEN x.call_id AND x.call_id AND m.status NOT IN ('failed', 'canceled')",
+        f"{LIMITS}::test_what_left_or_was_canceled_still_counts",
     ),
     mutation(
         "what is known takes the lock all the same",

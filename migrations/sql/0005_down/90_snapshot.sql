@@ -1,0 +1,1 @@
+DROP FUNCTION app.tenant_snapshot_v5;
