@@ -1,9 +1,10 @@
 """Whether a text that a model asks for is one its tenant lets it send. No I/O; how many there are is counted by app.accept_v3."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Literal
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -29,6 +30,8 @@ DEAR = frozenset({PhoneNumberType.PREMIUM_RATE, PhoneNumberType.SHARED_COST, Pho
 NOBODYS_COUNTRY = "001"  # +870, +881, +882, +979 and the like: satellites and international services, the classics of pumping
 # Area codes 900 and 5xx (personal communications), and the exchange 976 of any area: the library knows only some of them.
 DEAR_NORTH_AMERICAN = re.compile(r"\+1(?:900|5(?:00|2\d|33|44|66|77|88)|[2-9]\d\d976)\d+")
+
+CLOCKS_APART = timedelta(minutes=10)
 
 Reason = Literal["destination", "premium", "link"]
 
@@ -120,3 +123,9 @@ def day_from(zone: ZoneInfo, moment: datetime) -> datetime:
     """When the day of a moment began in a zone; where midnight is skipped, its first minute."""
     local = moment.astimezone(zone)
     return local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0).astimezone(UTC)
+
+
+@lru_cache(maxsize=256)
+def since_id(begins: datetime) -> UUID:
+    """The first id that a text of a day may have: ids are of our clocks, days of the database's, and ten minutes are room for both."""
+    return UUID(int=int((begins - CLOCKS_APART).timestamp() * 1000) << 80)

@@ -22,18 +22,27 @@ from webhooks.call_records import Told
 from webhooks.modes import ENFORCE, OBSERVE, Mode
 from webhooks.persistence import persistently
 
-ACCEPT = "SELECT n, outcome, answer, message_id, refusal FROM app.accept_v3($1, $2, $3, $4)"
-ACCEPT_UNCHECKED = "SELECT n, outcome, answer, message_id, refusal FROM app.accept_unchecked_v2($1, $2, $3, $4)"
+ACCEPT = "SELECT n, outcome, answer, message_id, refusal FROM app.accept_v3($1, $2, $3, $4, $5, $6, $7, $8)"
+ACCEPT_UNCHECKED = "SELECT n, outcome, answer, message_id, refusal FROM app.accept_unchecked_v2($1, $2, $3, $4, $5, $6, $7, $8)"
 RECORD_CALL = "SELECT outcome FROM app.record_call_v3($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
 LARGEST_BATCH = 64
 TOOL_CALLS = "tool_calls"  # the meter
 
 
+class TextLimits(msgspec.Struct, frozen=True):
+    """How many texts a call may have, and a recipient since `day_from`, before which no id from `since_id` on was made."""
+
+    per_call: int
+    per_recipient: int
+    day_from: datetime
+    since_id: UUID
+
+
 class Effect(msgspec.Struct, frozen=True, kw_only=True):
     """One effect to claim, as app.accept_v3 takes it. With `store` false nothing is written: only a stored answer is looked for.
 
-    `business` is the number under which the same text meets itself under another id; `duplicate_answer` is then its answer.
-    `counted` are the numbers of its call and of its recipient, of which each has a limit: texts that share one are counted one after
+    `business` is the number under which the same text meets itself under another id; `duplicate_answer` is then its answer. `limits`
+    hold for a text of a call, `counted` are the numbers of its call and of its recipient: texts that share one are counted one after
     another. `refusal` is why the tenant's policy refused a text before the database was asked.
     """
 
@@ -60,9 +69,7 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     message: dict[str, object] | None = None
     business: int | None = None
     counted: tuple[int, int] | None = None
-    call_limit: int | None = None
-    recipient_limit: int | None = None
-    day_from: datetime | None = None
+    limits: TextLimits | None = None
     call_full_answer: str | None = None
     recipient_full_answer: str | None = None
     refusal: str | None = None
@@ -161,9 +168,11 @@ class Claims:
         flat = [effect for effects, _ in batch for effect in effects]
         if mode == ENFORCE:
             shared = crowded(flat)
-            rows = await self._database.call(tenant, ACCEPT, tenant, as_json(flat, shared), locks_of(flat), bool(shared))
+            rows = await self._database.call(tenant, ACCEPT, tenant, as_json(flat, shared), locks_of(flat), bool(shared), *limits_of(flat))
         else:
-            rows = await self._database.call(tenant, ACCEPT_UNCHECKED, tenant, as_json(flat), locks_of(flat), mode == OBSERVE)
+            rows = await self._database.call(
+                tenant, ACCEPT_UNCHECKED, tenant, as_json(flat), locks_of(flat), mode == OBSERVE, *limits_of(flat)
+            )
         by_place = {row[0]: Claimed(row[1], row[2], row[3], row[4]) for row in rows}
         start = 0
         for effects, answered in batch:
@@ -254,6 +263,12 @@ def locks_of(effects: list[Effect]) -> list[int]:
     return sorted(numbers.union(*(effect.counted for effect in effects if effect.counted is not None)))
 
 
+def limits_of(effects: list[Effect]) -> tuple[int | None, int | None, datetime | None, UUID | None]:
+    """The limits of a batch: those of its last text of a call. They are the tenant's, and may differ only while they are being changed."""
+    limits = next((effect.limits for effect in reversed(effects) if effect.limits is not None), None)
+    return (None, None, None, None) if limits is None else (limits.per_call, limits.per_recipient, limits.day_from, limits.since_id)
+
+
 def crowded(effects: list[Effect]) -> frozenset[int]:
     """The places of the texts that share their call or their recipient with another text of the batch."""
     found = Counter(number for effect in effects if effect.counted is not None for number in effect.counted)
@@ -291,5 +306,5 @@ def columns_of(effect: Effect) -> dict[str, object]:
     return {name: value for name, value in zip(COLUMNS, VALUES(effect), strict=True) if value is not None}
 
 
-COLUMNS = tuple(name for name in Effect.__struct_fields__ if name not in ("message", "business", "counted"))
+COLUMNS = tuple(name for name in Effect.__struct_fields__ if name not in ("message", "business", "counted", "limits"))
 VALUES = attrgetter(*COLUMNS)

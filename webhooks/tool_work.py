@@ -13,7 +13,7 @@ from tenants.snapshot import Snapshot
 from webhooks import answers, keys
 from webhooks.acts import Acts
 from webhooks.asked import Asked, storable
-from webhooks.claims import TOOL_CALLS, Claimed, Claims, Effect
+from webhooks.claims import TOOL_CALLS, Claimed, Claims, Effect, TextLimits
 from webhooks.duplicates import DuplicateCounter
 from webhooks.modes import ENFORCE, Mode
 from webhooks.own_tools import OwnTools
@@ -115,7 +115,6 @@ def effect_of(tenant: Snapshot, asked: Asked, prepared: Prepared) -> Effect:
     message = prepared.text.as_effect() if prepared.text else None
     same = same_text(tenant.id, asked, message) if message else None
     limited = message is not None and asked.call_id is not None
-    policy = tenant.text_policy
     return Effect(
         webhook_id=asked.webhook_id,
         place=asked.place,
@@ -140,14 +139,19 @@ def effect_of(tenant: Snapshot, asked: Asked, prepared: Prepared) -> Effect:
         meter=TOOL_CALLS if prepared.result is not None else None,
         message=message,
         counted=counted(tenant.id, asked.call_id, message) if message else None,
-        call_limit=policy.texts_per_call if limited else None,
-        recipient_limit=policy.texts_per_recipient_day if limited else None,
-        day_from=text_policy.day_from(tenant.zone, clock.now()) if limited else None,
+        limits=limits_now(tenant) if limited else None,
         call_full_answer=asked.said(error=text_policy.CALL_FULL) if limited else None,
         recipient_full_answer=asked.said(error=text_policy.RECIPIENT_FULL) if limited else None,
         refusal=prepared.refusal,
         refusal_id=uuid7() if prepared.refusal else None,
     )
+
+
+def limits_now(tenant: Snapshot) -> TextLimits:
+    """The limits of the tenant's policy, today."""
+    policy = tenant.text_policy
+    begins = text_policy.day_from(tenant.zone, clock.now())
+    return TextLimits(policy.texts_per_call, policy.texts_per_recipient_day, begins, text_policy.since_id(begins))
 
 
 def counted(tenant: TenantId, call_id: str | None, message: dict[str, object]) -> tuple[int, int] | None:

@@ -6,14 +6,16 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from messaging.text_policy import since_id
 from runtime import clock
 from runtime.database import Database
-from tests.retention.conftest import ACCEPT, MakeKeeper, Owner, effect_of, id_of
+from tests.retention.conftest import MakeKeeper, Owner, effect_of, id_of
 from webhooks.cleanup import clean_up
 
 READ = "SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE indexrelname IN ('messages_recipient_idx', 'messages_pkey')"
 FLUSH = "SELECT pg_stat_force_next_flush()"
-LIMITS = {"call_limit": 3, "recipient_limit": 10, "call_full_answer": '"call"', "recipient_full_answer": '"recipient"'}
+ANSWERS = {"call_full_answer": '"call"', "recipient_full_answer": '"recipient"'}
+LIMITED = "SELECT outcome, answer FROM app.accept_v3($1, $2, '{}', false, 3, 10, $3, $4)"
 
 
 async def put(owner: Owner, tenant: UUID, at: datetime) -> None:
@@ -46,13 +48,14 @@ async def test_a_plan_made_on_a_young_table_does_not_walk_a_recipients_other_day
     """As in test_young_tables: which index of a small table is cheaper is chance, and the plan lives on."""
     tenant = await make_keeper()
     await owner.execute("TRUNCATE messages CASCADE")
-    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()  # clock: the ids are made by the real one; none is of that day
-    texts = [effect_of(str(uuid4())) | LIMITS | {"n": n, "key": uuid4().hex, "day_from": tomorrow} for n in range(512)]
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    day = tomorrow, since_id(tomorrow)
+    texts = [effect_of(str(uuid4())) | ANSWERS | {"n": n, "key": uuid4().hex} for n in range(512)]
     for start in range(0, already, 7):
-        await database.call_for_many(ACCEPT, tenant, json.dumps(texts[start : min(start + 7, already)]))
+        await database.call_for_many(LIMITED, tenant, json.dumps(texts[start : min(start + 7, already)]), *day)
     before = await owner.fetchval(READ)
     for effect in texts[already:]:
-        assert [row["outcome"] for row in await application.fetch(ACCEPT, tenant, json.dumps([effect]))] == ["new"]
+        assert [row["outcome"] for row in await application.fetch(LIMITED, tenant, json.dumps([effect]), *day)] == ["new"]
     await application.execute(FLUSH)
     assert await owner.fetchval(READ) == before
     assert await owner.fetchval("SELECT count(*) FROM messages WHERE tenant_id = $1", tenant) == 512
@@ -63,7 +66,7 @@ async def test_a_busy_recipients_texts_of_other_days_and_of_today_are_not_walked
 ) -> None:
     tenant = await make_keeper()
     await owner.execute("TRUNCATE messages CASCADE")
-    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)  # clock: as above
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     for day, texts in ((today - timedelta(days=3), 20_000), (today, 20_000)):
         await owner.execute(
             "INSERT INTO messages (tenant_id, id, recipient, body, class, priority, encoding, segments, status, sender_id, registration_id,"
@@ -76,8 +79,8 @@ async def test_a_busy_recipients_texts_of_other_days_and_of_today_are_not_walked
         )  # fmt: skip
     before = await owner.fetchval(READ)
     for _ in range(20):
-        effect = effect_of(str(uuid4())) | LIMITS | {"key": uuid4().hex, "day_from": today.isoformat(), "name": "send_sms"}
-        rows = await application.fetch("SELECT answer FROM app.accept_v3($1, $2, '{}', false)", tenant, json.dumps([effect]))
+        effect = effect_of(str(uuid4())) | ANSWERS | {"key": uuid4().hex, "name": "send_sms"}
+        rows = await application.fetch(LIMITED, tenant, json.dumps([effect]), today, since_id(today))
         assert [row["answer"] for row in rows] == ['"recipient"']
     await application.execute(FLUSH)
-    assert await owner.fetchval(READ) - before <= 20 * LIMITS["recipient_limit"]
+    assert await owner.fetchval(READ) - before <= 20 * 10

@@ -54,7 +54,9 @@ END $$;
 -- Which of the crowded texts of one batch (those that share a call or a recipient with another) are over a limit, as {n: reason}: in the
 -- order of their places, each seeing what is stored and those before it that pass. With p_claims, what a key, an opt-out or the same text
 -- answers is no text; an attempt whose answer was lost does not count itself. Runs in the tenant's scope, under the locks of these calls and recipients.
-CREATE FUNCTION app.over_limit_v1(p_tenant uuid, p_effects jsonb, p_claims boolean) RETURNS jsonb LANGUAGE plpgsql
+CREATE FUNCTION app.over_limit_v1(
+  p_tenant uuid, p_effects jsonb, p_claims boolean, p_call_limit integer, p_recipient_limit integer, p_day_from timestamptz, p_since_id uuid
+) RETURNS jsonb LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_sort = off AS $$
 DECLARE
   v_now timestamptz := app.now();
@@ -67,11 +69,10 @@ DECLARE
   x record;
 BEGIN
   FOR x IN
-    SELECT r.n, r.key, r.call_id, r.recipient, r.body, r.sender_id, r.due_at, r.duplicate_answer, r.same_within, r.call_limit, r.recipient_limit,
-           r.day_from
+    SELECT r.n, r.key, r.call_id, r.recipient, r.body, r.sender_id, r.due_at, r.duplicate_answer, r.same_within
     FROM jsonb_to_recordset(p_effects) AS r(
       n integer, key text, store boolean, crowded boolean, call_id text, recipient text, body text, sender_id uuid, due_at timestamptz,
-      duplicate_answer text, same_within double precision, call_limit integer, recipient_limit integer, day_from timestamptz)
+      duplicate_answer text, same_within double precision)
     WHERE r.store AND r.crowded ORDER BY r.n
   LOOP
     CONTINUE WHEN p_claims AND (x.key = ANY (v_keys) OR (
@@ -87,7 +88,7 @@ BEGIN
         AND (m.due_at = coalesce(x.due_at, m.created_at) OR (x.due_at IS NULL AND m.attempt > 0))
         AND m.status NOT IN ('failed', 'undelivered', 'canceled')
       ORDER BY m.call_id, m.id LIMIT 1) IS NOT NULL;
-    v_room := x.call_limit - 1 - coalesce(cardinality(array_positions(v_calls, x.call_id)), 0);
+    v_room := p_call_limit - 1 - coalesce(cardinality(array_positions(v_calls, x.call_id)), 0);
     IF v_room < 0 OR (
       SELECT 1 FROM messages AS m
       WHERE m.tenant_id = p_tenant AND m.call_id BETWEEN x.call_id AND x.call_id AND m.id <> ALL (v_ids)
@@ -97,11 +98,11 @@ BEGIN
       v_over := v_over || jsonb_build_object(x.n, 'call_limit');
       CONTINUE;
     END IF;
-    v_room := x.recipient_limit - 1 - coalesce(cardinality(array_positions(v_recipients, x.recipient)), 0);
+    v_room := p_recipient_limit - 1 - coalesce(cardinality(array_positions(v_recipients, x.recipient)), 0);
     IF v_room < 0 OR (
       SELECT 1 FROM messages AS m
       WHERE m.tenant_id = p_tenant AND m.recipient BETWEEN x.recipient AND x.recipient
-        AND m.id >= app.first_id_at(x.day_from - interval '10 minutes') AND m.created_at >= x.day_from
+        AND m.id >= p_since_id AND m.created_at >= p_day_from
         AND m.call_id IS NOT NULL AND m.id <> ALL (v_ids) AND (m.status <> 'failed' OR m.twilio_sid IS NOT NULL)
       ORDER BY m.recipient, m.id OFFSET v_room LIMIT 1) IS NOT NULL
     THEN
@@ -114,15 +115,18 @@ BEGIN
   RETURN v_over;
 END $$;
 
--- Ingest as app.accept_v2, and for each text of a call {call_limit, recipient_limit, day_from, call_full_answer, recipient_full_answer}: over a
--- limit it is refused with that answer. A text counts in its call, and for its recipient since day_from, once it is stored: canceled ones too,
--- or cancelling would make room for more; not those that failed before Twilio had them. Failed ones are few: each was a webhook.
+-- Ingest as app.accept_v2, and for each text of a call {call_full_answer, recipient_full_answer}: over a limit it is refused with that answer.
+-- A text counts in its call, and for its recipient since p_day_from, once it is stored: canceled ones too, or cancelling would make room for
+-- more; not those that failed before Twilio had them. What a call has asked for is few: each was a webhook.
 -- p_locks has a number for each such call and recipient too: what would be counted has been committed before it is. p_crowded: some of
 -- them share a call or a recipient and are marked `crowded`; they are counted one after another.
 -- `refusal`, with the id of its row, is why the policy refused a text before; `lifetime` the seconds after its due time that it is worth sending.
--- Looks have a range and an order for the index that is meant, and end at the limit: a recipient's other days are not walked. Ids are made by
--- our clock and created_at is the database's: ten minutes between the two are room enough.
-CREATE FUNCTION app.accept_v3(p_tenant uuid, p_effects jsonb, p_locks bigint[], p_crowded boolean)
+-- Looks have a range and an order for the index that is meant, and a recipient's ends at the limit and at p_since_id, the first id that may be
+-- of this day: other days are not walked.
+CREATE FUNCTION app.accept_v3(
+  p_tenant uuid, p_effects jsonb, p_locks bigint[], p_crowded boolean, p_call_limit integer, p_recipient_limit integer, p_day_from timestamptz,
+  p_since_id uuid
+)
 RETURNS TABLE (n integer, outcome text, answer text, message_id uuid, refusal text) LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_sort = off AS $$  -- each look by the index that has its order: a plan of a small table lives on
 #variable_conflict use_column
@@ -143,7 +147,7 @@ BEGIN
   ) THEN
     PERFORM pg_advisory_xact_lock(l) FROM unnest(p_locks) AS l;
     IF p_crowded THEN
-      v_over := app.over_limit_v1(p_tenant, p_effects, true);
+      v_over := app.over_limit_v1(p_tenant, p_effects, true, p_call_limit, p_recipient_limit, p_day_from, p_since_id);
     END IF;
 
     FOR n, outcome, answer, message_id, refusal, v_refusal, v_call, v_tool IN
@@ -164,8 +168,7 @@ BEGIN
         state text, name text, tool_call_id text, arguments text, caller text, replay_of uuid, answer text, suppressed_answer text,
         duplicate_answer text, same_within double precision, meter text, message_id uuid, recipient text, body text, class text, priority smallint,
         encoding text, segments smallint, status text, sender_id uuid, registration_id uuid, due_at timestamptz, expected_at timestamptz,
-        lifetime double precision, refusal text, refusal_id uuid, crowded boolean, call_limit integer, recipient_limit integer, day_from timestamptz,
-        call_full_answer text, recipient_full_answer text)
+        lifetime double precision, refusal text, refusal_id uuid, crowded boolean, call_full_answer text, recipient_full_answer text)
       LEFT JOIN LATERAL (
         SELECT true AS found
         WHERE (SELECT 1 FROM opt_outs AS o WHERE o.tenant_id = p_tenant AND o.recipient = x.recipient LIMIT 1) IS NOT NULL
@@ -173,27 +176,27 @@ BEGIN
                WHERE o.tenant_id = p_tenant AND o.recipient = x.recipient AND o.sender_id = x.sender_id LIMIT 1) IS NOT NULL
         OFFSET 0) AS s ON true
       LEFT JOIN LATERAL (
-        SELECT m.id FROM messages AS m
-        -- a range and an order here too (see below): only the index of calls has it, and a busy recipient's texts are not walked
-        WHERE m.tenant_id = p_tenant AND m.call_id BETWEEN x.call_id AND x.call_id AND m.recipient = x.recipient AND m.body = x.body
-          AND m.created_at > v_now - make_interval(secs => x.same_within)
-          AND (m.due_at = coalesce(x.due_at, m.created_at) OR (x.due_at IS NULL AND m.attempt > 0))  -- Twilio may have put it off
-          AND m.status NOT IN ('failed', 'undelivered', 'canceled')
-        ORDER BY m.call_id, m.id LIMIT 1) AS d ON x.duplicate_answer IS NOT NULL
+        SELECT (array_agg(q.id) FILTER (WHERE q.same))[1] AS id, count(*) FILTER (WHERE q.counts) AS texts FROM (
+          SELECT m.id,
+                 x.duplicate_answer IS NOT NULL AND m.recipient = x.recipient AND m.body = x.body
+                   AND m.created_at > v_now - make_interval(secs => x.same_within)
+                   AND (m.due_at = coalesce(x.due_at, m.created_at) OR (x.due_at IS NULL AND m.attempt > 0))  -- Twilio may have put it off
+                   AND m.status NOT IN ('failed', 'undelivered', 'canceled') AS same,
+                 m.status <> 'failed' OR m.twilio_sid IS NOT NULL AS counts
+          FROM messages AS m
+          -- a range and an order here too (see below): only the index of calls has it, and a busy recipient's texts are not walked
+          WHERE x.message_id IS NOT NULL AND m.tenant_id = p_tenant AND m.call_id BETWEEN x.call_id AND x.call_id
+          ORDER BY m.call_id, m.id) AS q) AS d ON true
       LEFT JOIN LATERAL (
         SELECT CASE
-          WHEN x.call_limit IS NULL OR s.found OR d.id IS NOT NULL THEN NULL
+          WHEN x.call_full_answer IS NULL OR s.found OR d.id IS NOT NULL THEN NULL
           WHEN x.crowded THEN v_over->>x.n::text
+          WHEN d.texts >= p_call_limit THEN 'call_limit'
           WHEN (
             SELECT 1 FROM messages AS m
-            WHERE m.tenant_id = p_tenant AND m.call_id BETWEEN x.call_id AND x.call_id AND (m.status <> 'failed' OR m.twilio_sid IS NOT NULL)
-            ORDER BY m.call_id, m.id OFFSET x.call_limit - 1 LIMIT 1) IS NOT NULL THEN 'call_limit'
-          WHEN (
-            SELECT 1 FROM messages AS m
-            WHERE m.tenant_id = p_tenant AND m.recipient BETWEEN x.recipient AND x.recipient
-              AND m.id >= app.first_id_at(x.day_from - interval '10 minutes') AND m.created_at >= x.day_from
-              AND m.call_id IS NOT NULL AND (m.status <> 'failed' OR m.twilio_sid IS NOT NULL)
-            ORDER BY m.recipient, m.id OFFSET x.recipient_limit - 1 LIMIT 1) IS NOT NULL THEN 'recipient_limit' END AS reason
+            WHERE m.tenant_id = p_tenant AND m.recipient BETWEEN x.recipient AND x.recipient AND m.id >= p_since_id
+              AND m.created_at >= p_day_from AND m.call_id IS NOT NULL AND (m.status <> 'failed' OR m.twilio_sid IS NOT NULL)
+            ORDER BY m.recipient, m.id OFFSET p_recipient_limit - 1 LIMIT 1) IS NOT NULL THEN 'recipient_limit' END AS reason
         OFFSET 0) AS f ON true  -- without the offset each of its uses would look again
       WHERE x.store
     ), claimed AS (
@@ -260,7 +263,9 @@ END $$;
 -- The switch idempotency away from enforce, as app.do_effects_v1: everything runs, whatever came before, and the limits hold all the same,
 -- under the same locks. Without keys every delivery is a text of its own and counts as one, so that a repeated one may hear that the
 -- limit is reached; only the very same attempt, whose answer was lost, does not count itself.
-CREATE FUNCTION app.do_effects_v2(p_tenant uuid, p_effects jsonb, p_locks bigint[])
+CREATE FUNCTION app.do_effects_v2(
+  p_tenant uuid, p_effects jsonb, p_locks bigint[], p_call_limit integer, p_recipient_limit integer, p_day_from timestamptz, p_since_id uuid
+)
 RETURNS TABLE (n integer, stored boolean, state text, answer text, message_id uuid, refusal text) LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_sort = off AS $$
 #variable_conflict use_column
@@ -270,8 +275,9 @@ DECLARE
 BEGIN
   PERFORM set_config('app.tenant_id', p_tenant::text, true);
   PERFORM pg_advisory_xact_lock(l) FROM unnest(p_locks) AS l;
-  SELECT app.over_limit_v1(p_tenant, jsonb_agg(x.each || '{"crowded": true}'), false) INTO v_over
-  FROM jsonb_array_elements(p_effects) AS x(each) WHERE x.each ? 'call_limit';
+  SELECT app.over_limit_v1(
+    p_tenant, jsonb_agg(x.each || '{"crowded": true}'), false, p_call_limit, p_recipient_limit, p_day_from, p_since_id) INTO v_over
+  FROM jsonb_array_elements(p_effects) AS x(each) WHERE x.each ? 'call_full_answer';
   RETURN QUERY
   WITH e AS MATERIALIZED (
     SELECT x.n, x.webhook_id, x.place, x.call_id, x.name, x.recipient, x.body, x.class, x.priority, x.encoding, x.segments, x.status, x.sender_id,
@@ -320,7 +326,10 @@ BEGIN
 END $$;
 
 -- As app.accept_unchecked_v1. The locks are taken before the keys here too.
-CREATE FUNCTION app.accept_unchecked_v2(p_tenant uuid, p_effects jsonb, p_locks bigint[], p_record boolean)
+CREATE FUNCTION app.accept_unchecked_v2(
+  p_tenant uuid, p_effects jsonb, p_locks bigint[], p_record boolean, p_call_limit integer, p_recipient_limit integer, p_day_from timestamptz,
+  p_since_id uuid
+)
 RETURNS TABLE (n integer, outcome text, answer text, message_id uuid, refusal text) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 BEGIN
@@ -328,12 +337,13 @@ BEGIN
   IF NOT p_record THEN
     RETURN QUERY
       SELECT d.n, CASE WHEN d.stored THEN 'unchecked' ELSE 'absent' END, d.answer, d.message_id, d.refusal
-      FROM app.do_effects_v2(p_tenant, p_effects, p_locks) AS d;
+      FROM app.do_effects_v2(p_tenant, p_effects, p_locks, p_call_limit, p_recipient_limit, p_day_from, p_since_id) AS d;
     RETURN;
   END IF;
   RETURN QUERY
   WITH d AS MATERIALIZED (
-    SELECT e.n, e.stored, e.state, e.answer, e.message_id, e.refusal FROM app.do_effects_v2(p_tenant, p_effects, p_locks) AS e
+    SELECT e.n, e.stored, e.state, e.answer, e.message_id, e.refusal
+    FROM app.do_effects_v2(p_tenant, p_effects, p_locks, p_call_limit, p_recipient_limit, p_day_from, p_since_id) AS e
   ), claimed AS (
     INSERT INTO processed_webhooks
       (tenant_id, key, fingerprint, webhook_id, place, source, type, state, call_id, assistant_id, tool_call_id, name, arguments, caller,
