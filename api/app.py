@@ -36,6 +36,7 @@ from api.routes.queue import QueueAdmin, QueueRoutes
 from api.routes.quiet_hours import QuietHoursRoutes
 from api.routes.retention import RetentionRoutes
 from api.routes.senders import SenderRoutes
+from api.routes.text_policy import TextPolicyRoutes, TextRefusalRoutes
 from api.routes.tiers import RegistrationAdmin, TierAdmin
 from api.routes.tools import ToolRoutes
 from api.routes.transfer_directory import TransferDirectoryRoutes
@@ -88,6 +89,8 @@ def create_app(settings: Settings, schema: str) -> Litestar:
             QuietHoursRoutes,
             ConsentRoutes,
             OptOutRoutes,
+            TextPolicyRoutes,
+            TextRefusalRoutes,
             WebhookRoutes,
             BodyRoutes,
             PrivacyRoutes,

@@ -7,7 +7,9 @@ from typing import Any
 
 PAYLOAD = Path(__file__).parent.parent / "sandbox" / "payloads" / "tool-calls-51kb.json"
 TEXT = "Your table for two is booked for Friday at seven. Reply STOP to opt out."
-AREA_CODES = (213, 212, 312, 415, 206, 305, 617, 702, 303, 404)  # with 555 01xx behind them: nobody's numbers
+AREAS = json.loads((Path(__file__).parents[1] / "messaging" / "area_codes.json").read_text("utf-8"))["states"]
+# All of the United States, with 555 01xx behind them: nobody's numbers, and so many that nobody gets more texts than a person may in a day
+AREA_CODES = tuple(sorted(area for areas in AREAS.values() for area in areas))
 
 CALL, TOOL_CALL, CALLER = "{call id}", "{tool call id}", "{caller}"
 SLOTS = {CALL: b"%(call)b", TOOL_CALL: b"%(tool_call)b", CALLER: b"%(caller)b"}
@@ -28,11 +30,12 @@ class Template:
 
 def identity(run: int, number: int) -> dict[bytes, bytes]:
     """Ids that only this delivery has: 36 characters for the call, 29 for the tool call, 12 for the caller's number."""
-    area = AREA_CODES[number // 100 % len(AREA_CODES)]
+    person = number + 9_973 * run  # each run begins with other people
+    area = AREA_CODES[person // 100 % len(AREA_CODES)]
     return {
         b"call": b"%08x-0000-7000-8000-%012d" % (run, number),
         b"tool_call": b"call_%08x%016d" % (run, number),
-        b"caller": b"+1%d55501%02d" % (area, number % 100),
+        b"caller": b"+1%d55501%02d" % (area, person % 100),
     }
 
 

@@ -78,3 +78,13 @@ consent_settings = Table(
     Column("stop_covers", Text, nullable=False),
     Column("updated_at", Instant, nullable=False),
 )
+text_refusals = Table(
+    "text_refusals",
+    metadata,
+    Column("tenant_id", Uuid, primary_key=True),
+    Column("id", Uuid, primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("call_id", Text),
+    Column("tool", Text, nullable=False),
+)

@@ -30,6 +30,11 @@ PHONE_CALL_CONTROL = Counter(
 )
 ACTIVITY_DROPPED = Counter("trunkline_activity_dropped", "Notes of high-frequency messages that found no room while storage was in trouble")
 STORAGE_TROUBLE = Counter("trunkline_storage_trouble", "Passing storage conditions by name; a rising one is an outage", ["condition"])
+TEXT_REFUSALS = Counter(
+    "trunkline_text_refusals",
+    "Texts of tool calls that a tenant's policy refused, by reason; many of one kind are a caller who tries the assistant out",
+    ["reason"],
+)
 SENDS = Counter("trunkline_sends", "Attempts at Twilio by outcome; unknown and refused need eyes", ["outcome"])
 ACCEPT_TO_SEND = Histogram(
     "trunkline_accept_to_send_seconds",

@@ -21,6 +21,7 @@ from tenants.privacy import MASKED, Privacy
 from tenants.quiet_hours import QuietHours
 from tenants.signature_plans import SignaturePlan
 from tenants.slugs import is_slug
+from tenants.text_policy import USUAL, TextPolicy
 from tenants.tiers import OwnTier, Tier, tier
 from tenants.transfer_directory import EntryView
 from tenants.waiting import USUAL_BOUNDS, Line, QueueBounds, WaitingView
@@ -126,6 +127,7 @@ class Raw(msgspec.Struct, frozen=True):
     waiting: dict[UUID, WaitingView] = {}  # by registration
     queued_messages: int = 0
     queue_bounds: QueueBounds | None = None
+    text_policy: TextPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,7 @@ class Snapshot:
     queue_bounds: QueueBounds = USUAL_BOUNDS
     lines: dict[UUID, Line] = field(default_factory=dict, repr=False)  # registration → its queue, with what this process added since
     accepted_since: list[UUID] = field(default_factory=list, repr=False)  # texts that this process added
+    text_policy: TextPolicy = USUAL
 
     @property
     def default_sender(self) -> SenderView | None:
@@ -280,6 +283,7 @@ def snapshot_of(raw: Raw) -> Snapshot:
         queued_messages=raw.queued_messages,
         queue_bounds=raw.queue_bounds or USUAL_BOUNDS,
         hours=raw.hours if raw.hours and (raw.hours.week or raw.hours.days) else None,
+        text_policy=raw.text_policy or USUAL,
         quiet_hours=raw.quiet_hours if raw.quiet_hours and raw.quiet_hours.hours.week else None,
     )
 

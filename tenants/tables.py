@@ -302,6 +302,14 @@ quiet_hours = Table(
     Column("setting", JSONB, nullable=False),
     Column("updated_at", Instant, nullable=False),
 )
+text_policies = Table(
+    "text_policies",
+    metadata,
+    Column("tenant_id", Uuid, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("setting", JSONB, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+)
 vapi_accounts = Table(
     "vapi_accounts",
     metadata,

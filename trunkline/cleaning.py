@@ -52,6 +52,7 @@ def told(done: CleanUp) -> dict[str, Any]:
         "keys": sum(done.keys.values()),
         "by_tenant": {str(tenant): keys for tenant, keys in done.keys.items()},
         "call_contents": sum(done.contents.values()),
+        "text_refusals": done.text_refusals,
         "days": [day_of(day) for day in done.days],
         "bytes": done.bytes_returned,
         "days_left_for_next_time": [day_of(day) for day in done.held_days],

@@ -6,9 +6,10 @@ connection is lost after COMMIT was sent, the second try finds what the first on
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from operator import attrgetter
 from uuid import UUID
 
@@ -21,17 +22,28 @@ from webhooks.call_records import Told
 from webhooks.modes import ENFORCE, OBSERVE, Mode
 from webhooks.persistence import persistently
 
-ACCEPT = "SELECT n, outcome, answer, message_id FROM app.accept_v2($1, $2, $3)"
-ACCEPT_UNCHECKED = "SELECT n, outcome, answer, message_id FROM app.accept_unchecked_v1($1, $2, $3)"
+ACCEPT = "SELECT n, outcome, answer, message_id, refusal FROM app.accept_v3($1, $2, $3, $4, $5, $6, $7, $8)"
+ACCEPT_UNCHECKED = "SELECT n, outcome, answer, message_id, refusal FROM app.accept_unchecked_v2($1, $2, $3, $4, $5, $6, $7, $8)"
 RECORD_CALL = "SELECT outcome FROM app.record_call_v3($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
 LARGEST_BATCH = 64
 TOOL_CALLS = "tool_calls"  # the meter
 
 
-class Effect(msgspec.Struct, frozen=True, kw_only=True):
-    """One effect to claim, as app.accept_v2 takes it. With `store` false nothing is written: only a stored answer is looked for.
+class TextLimits(msgspec.Struct, frozen=True):
+    """How many texts a call may have, and a recipient since `day_from`, before which no id from `since_id` on was made."""
 
-    `business` is the number under which the same text meets itself under another id; `duplicate_answer` is then its answer.
+    per_call: int
+    per_recipient: int
+    day_from: datetime
+    since_id: UUID
+
+
+class Effect(msgspec.Struct, frozen=True, kw_only=True):
+    """One effect to claim, as app.accept_v3 takes it. With `store` false nothing is written: only a stored answer is looked for.
+
+    `business` is the number under which the same text meets itself under another id; `duplicate_answer` is then its answer. `limits`
+    hold for a text of a call, `counted` are the numbers of its call and of its recipient: texts that share one are counted one after
+    another. `refusal` is why the tenant's policy refused a text before the database was asked.
     """
 
     webhook_id: UUID
@@ -56,18 +68,26 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     meter: str | None = None
     message: dict[str, object] | None = None
     business: int | None = None
+    counted: tuple[int, int] | None = None
+    limits: TextLimits | None = None
+    call_full_answer: str | None = None
+    recipient_full_answer: str | None = None
+    refusal: str | None = None
+    refusal_id: UUID | None = None
 
 
 class Claimed(msgspec.Struct, frozen=True):
     """What became of an effect.
 
     new, replay, conflict (same key, something else asked), unfinished (somebody else's server is being asked) or absent (not
-    stored); away from enforce also repeated (it ran, and would have been a replay) and unchecked.
+    stored); away from enforce also repeated (it ran, and would have been a replay) and unchecked. `refusal` is why the tenant's
+    policy refused its text just now; a replay's refusal was told before.
     """
 
     outcome: str
     answer: str | None
     message_id: UUID | None
+    refusal: str | None = None
 
 
 Waiting = tuple[Sequence[Effect], "asyncio.Future[list[Claimed]]"]
@@ -147,11 +167,13 @@ class Claims:
         """One round trip for all effects of a batch; each delivery gets its own answers."""
         flat = [effect for effects, _ in batch for effect in effects]
         if mode == ENFORCE:
-            locks = sorted({effect.business for effect in flat if effect.business is not None})
-            rows = await self._database.call(tenant, ACCEPT, tenant, as_json(flat), locks)
+            shared = crowded(flat)
+            rows = await self._database.call(tenant, ACCEPT, tenant, as_json(flat, shared), locks_of(flat), bool(shared), *limits_of(flat))
         else:
-            rows = await self._database.call(tenant, ACCEPT_UNCHECKED, tenant, as_json(flat), mode == OBSERVE)
-        by_place = {row[0]: Claimed(row[1], row[2], row[3]) for row in rows}
+            rows = await self._database.call(
+                tenant, ACCEPT_UNCHECKED, tenant, as_json(flat), locks_of(flat), mode == OBSERVE, *limits_of(flat)
+            )
+        by_place = {row[0]: Claimed(row[1], row[2], row[3], row[4]) for row in rows}
         start = 0
         for effects, answered in batch:
             if not answered.done():  # whoever asked may have gone away; the effect stands all the same
@@ -235,10 +257,32 @@ def next_batch(waiting: "deque[Waiting]") -> "list[Waiting]":
     return batch
 
 
-def as_json(effects: list[Effect]) -> str:
-    """The effects as app.accept_v2 takes them, in the order of their keys: numbered by their places, each with its message's columns.
+def locks_of(effects: list[Effect]) -> list[int]:
+    """The numbers of the locks that a batch takes, in ascending order, so that nobody waits in a ring."""
+    numbers = {effect.business for effect in effects if effect.business is not None}
+    return sorted(numbers.union(*(effect.counted for effect in effects if effect.counted is not None)))
 
-    What is null is left out.
+
+def limits_of(effects: list[Effect]) -> tuple[int | None, int | None, datetime | None, UUID | None]:
+    """The limits of a batch: those of its last text of a call. They are the tenant's, and may differ only while they are being changed."""
+    limits = next((effect.limits for effect in reversed(effects) if effect.limits is not None), None)
+    return (None, None, None, None) if limits is None else (limits.per_call, limits.per_recipient, limits.day_from, limits.since_id)
+
+
+def crowded(effects: list[Effect]) -> frozenset[int]:
+    """The places of the texts that share their call or their recipient with another text of the batch."""
+    found = Counter(number for effect in effects if effect.counted is not None for number in effect.counted)
+    if all(times == 1 for times in found.values()):  # as usual
+        return frozenset()
+    return frozenset(
+        place for place, effect in enumerate(effects) if effect.counted is not None and any(found[number] > 1 for number in effect.counted)
+    )
+
+
+def as_json(effects: list[Effect], shared: frozenset[int] = frozenset()) -> str:
+    """The effects as app.accept_v3 takes them, in the order of their keys: numbered by their places, each with its message's columns.
+
+    What is null is left out; the `shared` places are marked as crowded.
     """
     listed = []
     for number, effect in sorted(enumerate(effects), key=key_of):
@@ -246,6 +290,8 @@ def as_json(effects: list[Effect]) -> str:
         if effect.message:
             columns |= effect.message
         columns["n"] = number
+        if number in shared:
+            columns["crowded"] = True
         listed.append(columns)
     return msgspec.json.encode(listed).decode()
 
@@ -260,5 +306,5 @@ def columns_of(effect: Effect) -> dict[str, object]:
     return {name: value for name, value in zip(COLUMNS, VALUES(effect), strict=True) if value is not None}
 
 
-COLUMNS = tuple(name for name in Effect.__struct_fields__ if name not in ("message", "business"))
+COLUMNS = tuple(name for name in Effect.__struct_fields__ if name not in ("message", "business", "counted", "limits"))
 VALUES = attrgetter(*COLUMNS)

@@ -31,6 +31,8 @@ FORGET = "SELECT walked, forgotten, last_id, last_place FROM app.forget_keys_v1(
 FORGETTABLE = "SELECT tenant FROM app.forgettable_v1($1) AS tenant"
 FORGET_CONTENTS = "SELECT tenant, forgotten, to_walk FROM app.forget_contents_v1($1, $2, $3)"
 FORGET_KEPT = "SELECT walked, forgotten, last_call FROM app.forget_kept_v1($1, $2, $3, $4)"
+FORGET_REFUSALS = "SELECT tenant, forgotten FROM app.forget_text_refusals_v1($1, $2, $3)"
+REFUSALS_AT_ONCE = 1_000
 TENANTS = text("SELECT id FROM control.tenants ORDER BY id")
 
 Progress = Callable[[TenantId, int], None]  # a tenant, and how many of its keys left just now
@@ -46,6 +48,7 @@ class CleanUp:
     held_days: list[BodyDay] = field(default_factory=list)
     days_made: int = 0
     contents: dict[TenantId, int] = field(default_factory=dict)  # calls of a tenant whose customer or words left
+    text_refusals: int = 0
     finished: bool = True
     batches: int = 0
     longest_batch: float = 0.0
@@ -85,7 +88,19 @@ async def clean_up(
                 raise
             done.finished = False  # somebody holds a row of this tenant for long: the others do not wait for it
     await forget_contents(database, done, deadline)
+    await forget_text_refusals(database, done, deadline)
     return done
+
+
+async def forget_text_refusals(database: Database, done: CleanUp, deadline: float) -> None:
+    """Refused texts of 30 days ago, of every tenant; idle tenants cost one probe of an index each."""
+    tenants = await all_tenants(database)
+    for start in range(0, len(tenants), TENANTS_AT_ONCE):
+        some = tenants[start : start + TENANTS_AT_ONCE]
+        while some and not is_up(done, deadline):
+            found = await database.call_for_many(FORGET_REFUSALS, some, REFUSALS_AT_ONCE, done.dry_run)
+            done.text_refusals += sum(row["forgotten"] for row in found)
+            some = [] if done.dry_run else [row["tenant"] for row in found if row["forgotten"] >= REFUSALS_AT_ONCE]
 
 
 async def forget_contents(database: Database, done: CleanUp, deadline: float) -> None:

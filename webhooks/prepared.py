@@ -24,13 +24,17 @@ class Act(msgspec.Struct, frozen=True):
 
 
 class Prepared(msgspec.Struct, frozen=True):
-    """What a tool call will do. `final` answers are stored; the others are not, so that a retry runs."""
+    """What a tool call will do. `final` answers are stored; the others are not, so that a retry runs.
+
+    `refusal` is why the tenant's policy for texts refused one (messaging/text_policy.py).
+    """
 
     result: str | None = None
     error: str | None = None
     text: AcceptedText | None = None
     act: Act | None = None
     final: bool = True
+    refusal: str | None = None
 
 
 class Speaking(msgspec.Struct, frozen=True):

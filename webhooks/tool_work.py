@@ -3,16 +3,17 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
+from messaging import text_policy
 from messaging.wake import WakeHint
-from runtime import metrics, sentry
+from runtime import clock, metrics, sentry
 from runtime.database import passing_condition
-from runtime.ids import TenantId
+from runtime.ids import TenantId, uuid7
 from runtime.logs import log
 from tenants.snapshot import Snapshot
 from webhooks import answers, keys
 from webhooks.acts import Acts
 from webhooks.asked import Asked, storable
-from webhooks.claims import TOOL_CALLS, Claimed, Claims, Effect
+from webhooks.claims import TOOL_CALLS, Claimed, Claims, Effect, TextLimits
 from webhooks.duplicates import DuplicateCounter
 from webhooks.modes import ENFORCE, Mode
 from webhooks.own_tools import OwnTools
@@ -86,6 +87,8 @@ class ToolWork:
         claimed = await self._claims.accept(tenant.id, effects, mode)
         for effect, each in zip(effects, claimed, strict=True):
             self._count(tenant, bytes.fromhex(effect.key), each)
+            if each.refusal is not None:
+                metrics.TEXT_REFUSALS.labels(each.refusal).inc()
             if (
                 effect.message is not None
                 and each.message_id == effect.message["message_id"]
@@ -111,6 +114,7 @@ def effect_of(tenant: Snapshot, asked: Asked, prepared: Prepared) -> Effect:
     """A tool call of ours as an effect: what to write and what to answer."""
     message = prepared.text.as_effect() if prepared.text else None
     same = same_text(tenant.id, asked, message) if message else None
+    limited = message is not None and asked.call_id is not None
     return Effect(
         webhook_id=asked.webhook_id,
         place=asked.place,
@@ -134,7 +138,27 @@ def effect_of(tenant: Snapshot, asked: Asked, prepared: Prepared) -> Effect:
         business=same,
         meter=TOOL_CALLS if prepared.result is not None else None,
         message=message,
+        counted=counted(tenant.id, asked.call_id, message) if message else None,
+        limits=limits_now(tenant) if limited else None,
+        call_full_answer=asked.said(error=text_policy.CALL_FULL) if limited else None,
+        recipient_full_answer=asked.said(error=text_policy.RECIPIENT_FULL) if limited else None,
+        refusal=prepared.refusal,
+        refusal_id=uuid7() if prepared.refusal else None,
     )
+
+
+def limits_now(tenant: Snapshot) -> TextLimits:
+    """The limits of the tenant's policy, today."""
+    policy = tenant.text_policy
+    begins = text_policy.day_from(tenant.zone, clock.now())
+    return TextLimits(policy.texts_per_call, policy.texts_per_recipient_day, begins, text_policy.since_id(begins))
+
+
+def counted(tenant: TenantId, call_id: str | None, message: dict[str, object]) -> tuple[int, int] | None:
+    """The numbers under which the texts of one call, and those of calls to one recipient, wait for each other to be counted."""
+    if call_id is None:
+        return None
+    return keys.lock_number("texts of a call", tenant, call_id), keys.lock_number("texts to a recipient", tenant, str(message["recipient"]))
 
 
 def same_text(tenant: TenantId, asked: Asked, message: dict[str, object]) -> int | None:

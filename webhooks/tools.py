@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from messaging import text_policy
 from messaging.acceptance import BadText, accept_text
 from runtime import clock
 from tenants.snapshot import Snapshot
@@ -18,9 +19,11 @@ OPTED_OUT = "This person asked not to be texted, so nothing was sent."
 
 
 def send_sms(tenant: Snapshot, speaking: Speaking, given: dict[str, Any]) -> Prepared:
-    """`send_sms {to?, body, send_at?}`: text the caller, or whom the model names."""
+    """`send_sms {to?, body, send_at?}`: text the caller, or whom the model names, as far as the tenant's policy lets it."""
     try:
         to, body = text_argument(given, "to", speaking.caller), text_argument(given, "body", None)
+        if refusal := text_policy.refusal(tenant, speaking.caller, to, body):
+            return Prepared(error=refusal.sentence, refusal=refusal.reason)
         accepted = accept_text(tenant, to, body, send_at=time_argument(given, "send_at"))
     except BadText as error:
         return Prepared(error=str(error), final=error.final)

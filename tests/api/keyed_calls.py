@@ -180,6 +180,7 @@ CALLS: dict[str, Ready] = {
     "patch /v1/admin/tiers/{name}": to_change_a_tier,
     "delete /v1/admin/tiers/{name}": to_retire_a_tier,
     "put /v1/admin/tenants/{tenant_id}/registrations/{registration_id}": at_once(overriding),
+    "put /v1/text-policy": at_once(lambda _: ("/v1/text-policy", {"destinations": "caller", "texts_per_call": 2})),
     "post /v1/admin/plans": at_once(lambda _: ("/v1/admin/plans", plan_body())),
 }
 OWN_WAY = {

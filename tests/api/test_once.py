@@ -61,7 +61,9 @@ async def test_deliveries_spread_over_two_processes_are_one_text(tenant: Tenant,
 async def test_different_calls_at_once_over_two_processes_are_all_done(tenant: Tenant, second: Process, effects: Effects) -> None:
     """Each twice, in other orders, so that batches hold the same keys."""
     bodies = [
-        tool_message([tool_item("send_sms", {**SMS, "body": f"Number {m}."}, f"tool-{n}-{m}") for m in range(3)], f"call-{n}")
+        tool_message(
+            [tool_item("send_sms", {"to": f"+1213555011{n}", "body": f"Number {m}."}, f"tool-{n}-{m}") for m in range(3)], f"call-{n}"
+        )
         for n in range(10)
     ]
     mirrored = [{"message": {**body["message"], "toolCallList": body["message"]["toolCallList"][::-1]}} for body in bodies]

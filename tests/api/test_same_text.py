@@ -156,7 +156,9 @@ async def test_two_ids_of_one_text_meet_before_either_claims(tenant: Tenant, wir
     )
     async with effects.owner.transaction():
         await effects.owner.execute("SELECT pg_advisory_xact_lock(4242)")
-        second = asyncio.create_task(wiring.database.call_for_many(ACCEPT, tenant.id, as_json([effect]), [4242]))
+        second = asyncio.create_task(
+            wiring.database.call_for_many(ACCEPT, tenant.id, as_json([effect]), [4242], False, None, None, None, None)
+        )
         await asyncio.sleep(0.3)
         assert not second.done()
     assert [row["outcome"] for row in await second] == ["new"]
@@ -168,10 +170,12 @@ async def test_a_repeated_delivery_waits_for_nobody(tenant: Tenant, wiring: Wiri
         webhook_id=uuid7(), place=0, source="vapi", type="tool-calls", key="ef" * 16, fingerprint="cd" * 16, answer="{}", business=4243
     )
     again = msgspec.structs.replace(effect, webhook_id=uuid7(), answer='{"not": "this"}')
-    (first,) = await wiring.database.call_for_many(ACCEPT, tenant.id, as_json([effect]), [4243])
+    (first,) = await wiring.database.call_for_many(ACCEPT, tenant.id, as_json([effect]), [4243], False, None, None, None, None)
     async with effects.owner.transaction():
         await effects.owner.execute("SELECT pg_advisory_xact_lock(4243)")
-        repeated = asyncio.create_task(wiring.database.call_for_many(ACCEPT, tenant.id, as_json([again]), [4243]))
+        repeated = asyncio.create_task(
+            wiring.database.call_for_many(ACCEPT, tenant.id, as_json([again]), [4243], False, None, None, None, None)
+        )
         answered, _ = await asyncio.wait({repeated}, timeout=5)
         assert answered
     (second,) = await repeated

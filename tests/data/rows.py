@@ -60,6 +60,8 @@ def row_of(table: str, ids: Ids) -> Row:
         "answerers": {"type": f"t{number}", "url": "https://example.com/a", "method": "POST", "timeout_ms": 3000, "secret_sealed": "s"},
         "opening_hours": {"name": f"n{number}", "hours": "{}"},
         "quiet_hours": {"name": f"n{number}", "setting": "{}"},
+        "text_policies": {"name": f"n{number}", "setting": "{}"},
+        "text_refusals": {"id": fresh, "at": MOMENT, "reason": "premium", "call_id": f"c{number}", "tool": "send_sms"},
         "vapi_accounts": {"name": f"n{number}", "api_key_sealed": "s", "hint": "abcd"},
         "processed_webhooks": {
             "key": fresh.bytes,
@@ -122,6 +124,8 @@ TABLES = (  # parents first
     "answerers",
     "opening_hours",
     "quiet_hours",
+    "text_policies",
+    "text_refusals",
     "vapi_accounts",
     "processed_webhooks",
     "webhook_bodies",

@@ -17,7 +17,7 @@ REFUSED = {  # by what the scope is
 }
 # verbs the application has no use for, and so no right to
 NOT_GRANTED = {("usage_events", verb) for verb in ("UPDATE", "DELETE", "upsert", "move")} | {("subscriptions", "DELETE")}
-NOT_GRANTED |= {("webhook_bodies", verb) for verb in ("UPDATE", "upsert", "move")}
+NOT_GRANTED |= {(table, verb) for table in ("webhook_bodies", "text_refusals") for verb in ("UPDATE", "upsert", "move")}
 MATRIX = [(table, verb) for table in TABLES for verb in VERBS]
 
 
@@ -74,6 +74,7 @@ KEYS: dict[str, tuple[str, ...]] = dict.fromkeys(TABLES, ("tenant_id", "id")) | 
     "http_tools": ("tenant_id", "name"),
     "opening_hours": ("tenant_id", "name"),
     "quiet_hours": ("tenant_id", "name"),
+    "text_policies": ("tenant_id", "name"),
     "vapi_accounts": ("tenant_id", "name"),
     "inbound_routes": ("tenant_id", "phone_number"),
     "transfer_directory": ("tenant_id", "name"),

@@ -172,9 +172,9 @@ def pace_faults(tenant: Tenant, found: Found) -> list[str]:
 
 
 def tool_calls(stage: Stage, tenant: Tenant) -> Orders:
-    """200 tool calls in 20 calls. The ids are those of every other tenant of the round."""
+    """200 tool calls in 67 calls, each with no more texts than a call may have. The ids are those of every other tenant of the round."""
     texts = {recipient(number): f"Your table {number} is booked." for number in range(MANY)}
-    ids = [str(uuid.uuid5(uuid.NAMESPACE_OID, f"call {number // 10} of round {stage.number}")) for number in range(MANY)]
+    ids = [str(uuid.uuid5(uuid.NAMESPACE_OID, f"call {number // 3} of round {stage.number}")) for number in range(MANY)]
     made = [tenant.tool_call(ids[number], f"call_{number}", to, text) for number, (to, text) in enumerate(texts.items())]
     return Orders(tenant, made, texts, MANY)
 

@@ -2,25 +2,26 @@
 
 from tests.mutants.mutation import Edit, Mutation, mutation
 
-ACCEPT = "migrations/sql/0002/20_accept.sql"
+ACCEPT = "migrations/sql/0005/40_abuse.sql"
 RUNS = "migrations/sql/0002/30_runs.sql"
 RECORDS = "migrations/sql/0003/60_calls.sql"
 CLAIMS = "webhooks/claims.py"
 ONCE = "tests/api/test_once.py"
 CALLS = "tests/api/test_once_calls.py"
 SAME = "tests/api/test_same_text.py"
+LIMITS = "tests/api/test_text_limits.py"
 
 CLAIM = """      ON CONFLICT (tenant_id, key) DO NOTHING
       RETURNING webhook_id, place
     ), mine AS ("""
-LOOKED = """    SELECT e.n, 'new', e.answer, e.linked_id FROM claimed
+LOOKED = """    SELECT e.n, 'new', e.answer, e.linked_id, e.refusal, e.refusal_id, e.call_id, e.name FROM claimed
     JOIN e ON e.webhook_id = claimed.webhook_id AND e.place = claimed.place
 """
 LOOKS_TOO_EARLY = """    SELECT x.n,
            CASE WHEN EXISTS (SELECT FROM claimed AS c WHERE c.webhook_id = x.webhook_id AND c.place = x.place) THEN 'new'
                 ELSE coalesce((SELECT 'replay' FROM processed_webhooks AS w WHERE w.tenant_id = p_tenant AND w.key = decode(x.key, 'hex')),
                               'absent') END,
-           x.answer, NULL::uuid
+           x.answer, NULL::uuid, NULL, NULL::uuid, NULL, NULL
     FROM jsonb_to_recordset(p_effects) AS x(n integer, webhook_id uuid, place smallint, key text, answer text)
 """
 ABSENT = 'if any(effect.store and each.outcome == "absent" for effect, each in zip(effects, claimed, strict=True)):'
@@ -56,6 +57,27 @@ MUTATIONS: tuple[Mutation, ...] = (
         f"{SAME}::test_two_ids_of_one_text_meet_before_either_claims",
     ),
     mutation(
+        "texts of one call do not wait for each other",
+        CLAIMS,
+        "    return sorted(numbers.union(*(effect.counted for effect in effects if effect.counted is not None)))\n",
+        "    return sorted(numbers)\n",
+        f"{LIMITS}::test_fifty_texts_of_one_call_at_once_are_three",
+    ),
+    mutation(
+        "texts of one batch do not see each other",
+        CLAIMS,
+        "    if all(times == 1 for times in found.values()):  # as usual\n",
+        "    if True:\n",
+        f"{LIMITS}::test_texts_of_one_delivery_see_each_other_in_their_order",
+    ),
+    mutation(
+        "a text that is canceled makes room for another",
+        ACCEPT,
+        "m.status <> 'failed' OR m.twilio_sid IS NOT NULL AS counts",
+        "m.status NOT IN ('failed', 'canceled') AS counts",
+        f"{LIMITS}::test_what_left_or_was_canceled_still_counts",
+    ),
+    mutation(
         "what is known takes the lock all the same",
         ACCEPT,
         "ORDER BY w.key LIMIT 1) IS NULL\n  ) THEN",
@@ -86,8 +108,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     mutation(
         "the window of the same text is longer",
         ACCEPT,
-        "make_interval(secs => x.same_within)",
-        "make_interval(secs => 1.1 * x.same_within)",
+        "make_interval(secs => x.same_within)\n                   AND",
+        "make_interval(secs => 1.1 * x.same_within)\n                   AND",
         f"{SAME}::test_after_ten_minutes_it_is_a_text_of_its_own",
     ),
     mutation(
@@ -129,15 +151,15 @@ MUTATIONS: tuple[Mutation, ...] = (
     mutation(
         "observe does not record and off does",
         CLAIMS,
-        "as_json(flat), mode == OBSERVE)",
-        "as_json(flat), mode != OBSERVE)",
+        "mode == OBSERVE, *limits",
+        "mode != OBSERVE, *limits",
         "tests/api/test_idempotency_switch.py::test_what_a_mode_does_with_a_duplicate",
     ),
     mutation(
         "observe enforces",
         CLAIMS,
-        "        if mode == ENFORCE:\n            locks",
-        "        if mode in (ENFORCE, OBSERVE):\n            locks",
+        "        if mode == ENFORCE:\n            shared",
+        "        if mode in (ENFORCE, OBSERVE):\n            shared",
         "tests/api/test_idempotency_switch.py::test_what_a_mode_does_with_a_duplicate",
     ),
     mutation(

@@ -14,7 +14,7 @@ from runtime.ids import TenantId, uuid7
 from tests.conftest import Servers, migrated
 from trunkline.dev.databases import DatabaseUrls
 
-ACCEPT = "SELECT outcome FROM app.accept_v2($1, $2, '{}')"
+ACCEPT = "SELECT outcome FROM app.accept_v3($1, $2, '{}', false, NULL, NULL, NULL, NULL)"
 
 Owner = asyncpg.Connection
 NOW = "CREATE OR REPLACE FUNCTION app.now() RETURNS timestamptz LANGUAGE sql VOLATILE PARALLEL SAFE AS $now$SELECT {}$now$"

@@ -46,7 +46,7 @@ class Id:
             case "tool":
                 return tool_calls(call, f"id-{self.number}", "send_sms", sms)
             case "hook":
-                return tool_calls({"id": "call-hook"}, "hook-function-call", "send_sms", sms)
+                return tool_calls({"id": f"call-hook-{self.number // 3}"}, "hook-function-call", "send_sms", sms)
             case "time":
                 return tool_calls(call, f"time-{self.number}", "current_time", {})
             case "function":

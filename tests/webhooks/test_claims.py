@@ -38,7 +38,7 @@ def test_every_effect_has_its_turn_once_and_no_turn_holds_one_text_twice(effects
 
 @given(st.lists(EFFECTS, max_size=8))
 def test_effects_go_in_the_order_of_their_keys_and_keep_their_places(effects: list[Effect]) -> None:
-    """Two batches with the same keys would else wait for each other in a ring: app.accept_v2 inserts in the order it is given."""
+    """Two batches with the same keys would else wait for each other in a ring: app.accept_v3 inserts in the order it is given."""
     sent = json.loads(as_json(effects))
     assert [each["key"] for each in sent] == sorted(each.key for each in effects)
     assert sorted(each["n"] for each in sent) == list(range(len(effects)))

@@ -7,6 +7,7 @@ BEGIN
   IF v_document IS NULL THEN
     RETURN NULL;
   END IF;
-  RETURN v_document || app.snapshot_learning_v2(v_id) || app.snapshot_tiers_v1(v_id) || app.snapshot_waiting_v1(v_id);
+  RETURN v_document || app.snapshot_learning_v2(v_id) || app.snapshot_tiers_v1(v_id) || app.snapshot_waiting_v1(v_id)
+         || app.snapshot_text_policy_v1(v_id);
 END $$;
 GRANT EXECUTE ON FUNCTION app.tenant_snapshot_v5 TO {app};
