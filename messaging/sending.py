@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, assert_never
 from uuid import UUID
 
+from messaging import retrying
 from messaging.beginnings import Beginning, Beginnings
 from messaging.callback_urls import callback_url
 from messaging.outcomes import Accepted, Deferred, Outcome, Refused, Unknown
@@ -55,6 +56,7 @@ class Leased:
     from_number: str | None
     messaging_service_sid: str | None
     begun: bool
+    expires_at: datetime | None = None
 
     @classmethod
     def of(cls, record: Any) -> "Leased":
@@ -109,9 +111,10 @@ class Sending:
             sentry.tag(**{"message.id": str(message.id)})
             try:
                 await asyncio.sleep(slot.at - BEGIN_SECONDS - clock.monotonic())
-                if await self._put_off(message, slot):
+                expired = retrying.is_past(message.expires_at, clock.now())  # asked first: to be put off moves the deadline
+                if not expired and await self._put_off(message, slot):
                     return
-                outcome = await self._attempt(message, slot)
+                outcome = retrying.EXPIRED if expired else await self._attempt(message, slot)
                 if outcome is not None:
                     await self._record(message, slot, outcome)
             except Exception as error:  # noqa: BLE001  one message's bug must not end the others
@@ -169,7 +172,7 @@ class Sending:
         else:
             log.info("not sent", outcome=row.outcome, code=row.code, detail=row.detail, message_id=str(message.id), attempt=message.attempt)
         await self._recorder.record(row)
-        if isinstance(outcome, Deferred) and outcome.error_class in REFUNDED:
+        if outcome is retrying.EXPIRED or (isinstance(outcome, Deferred) and outcome.error_class in REFUNDED):
             await self._refund(message, slot)
 
     async def _refund(self, message: Leased, slot: Slot) -> None:
@@ -189,10 +192,13 @@ def outcome_row(
         case Accepted():
             return row("taken", sid=outcome.sid, twilio_status=outcome.status, segments=outcome.segments)
         case Refused():
-            error_class = outcome.error_class if outcome.code else "sender"
+            error_class = outcome.error_class if outcome.code or outcome is retrying.EXPIRED else "sender"
             return row("refused", code=outcome.code or None, error_class=error_class, detail=outcome.reason)
         case Deferred():
             seconds = pause(outcome, message.attempt, draw)
+            ended = retrying.over(outcome, message.attempt, seconds, clock.now(), message.expires_at)
+            if ended is not None:
+                return row("refused", code=outcome.code, error_class=ended, detail=outcome.reason)
             return row("deferred", code=outcome.code, error_class=outcome.error_class, detail=outcome.reason, seconds=seconds)
         case Unknown():
             return row("unknown", code=outcome.code, detail=outcome.why, seconds=first_look)
