@@ -24,6 +24,7 @@ from api.routes.assistants import AssistantRoutes
 from api.routes.bodies import BodyRoutes
 from api.routes.calls import CallRoutes
 from api.routes.consent import ConsentRoutes
+from api.routes.dead_letters import DeadLetterRoutes
 from api.routes.health import live, metrics_page, ready
 from api.routes.inbound_routes import InboundRouteRoutes
 from api.routes.messages import MessageRoutes
@@ -79,6 +80,7 @@ def create_app(settings: Settings, schema: str) -> Litestar:
             VapiAccountRoutes,
             SenderRoutes,
             MessageRoutes,
+            DeadLetterRoutes,
             ToolRoutes,
             InboundRouteRoutes,
             TransferDirectoryRoutes,

@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from messaging import quiet_hours, recipients, segments
+from messaging.retrying import LIFETIME_SECONDS
 from runtime import clock
 from runtime.ids import uuid7
 from tenants.snapshot import SenderView, Snapshot
@@ -69,6 +70,7 @@ class AcceptedText(msgspec.Struct, frozen=True):
             "registration_id": self.registration_id,
             "due_at": self.due_at,
             "expected_at": self.expected_at,
+            "lifetime": LIFETIME_SECONDS[self.message_class],  # seconds that it is worth sending, from when it is due
         }
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Select, and_, case, insert, literal, selec
 from sqlalchemy import func as f
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from messaging import retrying
 from messaging.faults import describe
 from messaging.learning import CIRCUIT
 from messaging.receipts import take_back
@@ -27,6 +28,8 @@ OURS = {  # errors that are no code of Twilio's
         "Send it again when the queue is shorter, or ask the operator for a longer queue.",
     ),
     "sender": ("The credentials of its sender could not be read.", "Register the sender again, then send the text once more."),
+    "expired": (retrying.EXPIRED.reason, retrying.EXPIRED.what_to_do),
+    "exhausted": ("Twilio could not be reached in as many tries as a text has.", "Send it again once Twilio can be reached."),
 }
 
 CANCELABLE = ("queued", "scheduled", "held")  # it has not begun to leave

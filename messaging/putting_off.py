@@ -22,7 +22,7 @@ RETRY_SECONDS = 0.25
 PATIENCE_SECONDS = 60.0
 OBSERVE = "observe"
 DETAIL = "outside the hours in which it may leave"
-PUT_OFF = "SELECT app.put_off_v1($1, $2, $3, $4, $5, $6, $7)"
+PUT_OFF = "SELECT app.put_off_v2($1, $2, $3, $4, $5, $6, $7)"
 
 
 @dataclass(frozen=True, slots=True)

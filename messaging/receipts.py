@@ -12,7 +12,7 @@ from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from messaging import consent, consent_words
+from messaging import consent, consent_words, resending
 from messaging.faults import fault
 from messaging.learning import learn
 from messaging.outcomes import next_status, receipt_rank, whole_number
@@ -61,6 +61,8 @@ async def receive(connection: AsyncConnection, tenant: TenantId, message_id: UUI
         return "ignored"
     # once sent again there are two texts, and the one we follow is the newer; before that the address proves whose the Sid is
     ours = row["twilio_sid"] in (None, sid) or not row["resent"]
+    if await resending.is_older(connection, tenant, row, sid):
+        ours = resending.delivered_after_all(row, reported)
     moves = ours and next_status(row["twilio_status"], reported) is not None
     code = whole_number(form.get("ErrorCode"))
     status = FINAL.get(reported, "sent") if moves else "late"
@@ -80,6 +82,7 @@ async def receive(connection: AsyncConnection, tenant: TenantId, message_id: UUI
         await learn(connection, tenant, row, code)
     if await means_stop(connection, tenant, row["registration_id"], code):
         await consent.suppress(connection, tenant, row["recipient"], [row["sender_id"]], "twilio")
+    await resending.send_again(connection, tenant, row, reported, code)
     return "moved"
 
 

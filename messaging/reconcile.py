@@ -15,6 +15,7 @@ from asyncpg import UniqueViolationError
 from sqlalchemy import select
 
 from messaging.faults import fault
+from messaging.resending import told_of
 from messaging.tables import messages
 from messaging.twilio_client import Credentials, FoundMessage, LookupFailed, Twilio
 from runtime import metrics, sentry
@@ -27,7 +28,7 @@ from tenants.snapshot import TenantBook
 TAKE = """
 SELECT tenant_id, message_id, sender_id, recipient, body, class, attempt, looks, resent, sending_at FROM app.take_checks_v1($1, $2, $3)
 """
-SETTLE = "SELECT app.settle_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+SETTLE = "SELECT app.settle_v2($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 SENT_AGAIN = frozenset({"otp", "transactional"})
 
 
@@ -69,7 +70,7 @@ class Doubtful:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a look showed, as app.settle_v1 takes it; `listed` with 'taken', `seconds` until the next look with 'absent' and 'later'."""
+    """What a look showed, as app.settle_v2 takes it; `listed` with 'taken', `seconds` until the next look with 'absent' and 'later'."""
 
     word: str
     seconds: float = 0.0
@@ -141,7 +142,7 @@ class Reconciler:
         return Verdict("taken", listed=free[0]) if free else absent(one, rules)
 
     async def _ours(self, one: Doubtful, sids: Sequence[str]) -> tuple[set[str], bool]:
-        """Which of these Sids our messages have, and whether an equal text is on its way, whose Sid we shall know soon."""
+        """Which of these Sids our messages have or had, and whether an equal text is on its way, whose Sid we shall know soon."""
         async with self._database.tenant_scope(one.tenant) as connection:
             have = select(messages.c.twilio_sid).where(messages.c.tenant_id == one.tenant, messages.c.twilio_sid.in_(sids))
             twins = select(messages.c.id).where(
@@ -152,6 +153,7 @@ class Reconciler:
                 messages.c.sender_id == one.sender_id,
             )
             taken = set((await connection.execute(have)).scalars()) if sids else set()
+            taken |= await told_of(connection, one.tenant, one.recipient, list(sids)) if sids else set()
             return taken, (await connection.execute(twins.limit(1))).first() is not None
 
     async def _record(self, one: Doubtful, verdict: Verdict) -> None:

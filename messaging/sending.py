@@ -14,6 +14,7 @@ from uuid import UUID
 
 import msgspec
 
+from messaging import retrying
 from messaging.beginnings import Beginning, Beginnings
 from messaging.callback_urls import callback_url
 from messaging.learning import lesson
@@ -123,9 +124,10 @@ class Sending:
             sentry.tag(**{"message.id": str(message.id)})
             try:
                 await until(slot.at - BEGIN_SECONDS)
-                if message.timed and await self._put_off(message, slot):
+                expired = retrying.is_past(message.expires_at, clock.now())  # asked first: to be put off moves the deadline
+                if not expired and message.timed and await self._put_off(message, slot):
                     return
-                outcome = await self._attempt(message, slot)
+                outcome = retrying.EXPIRED if expired else await self._attempt(message, slot)
                 if outcome is not None:
                     await self._record(message, slot, outcome)
             except Exception as error:  # noqa: BLE001  one message's bug must not end the others
@@ -197,7 +199,7 @@ class Sending:
             if taught is not None:
                 metrics.SIGNALS.labels(taught).inc()
         await self._recorder.record(row)
-        if isinstance(outcome, Deferred) and outcome.error_class in REFUNDED:
+        if outcome is retrying.EXPIRED or (isinstance(outcome, Deferred) and outcome.error_class in REFUNDED):
             await self._refund(message, slot)
 
     async def _refund(self, message: Leased, slot: Slot) -> None:
@@ -219,11 +221,14 @@ def outcome_row(
         case Accepted():
             return row("taken", sid=outcome.sid, twilio_status=outcome.status, segments=outcome.segments)
         case Refused():
-            error_class = outcome.error_class if outcome.code else "sender"
+            error_class = outcome.error_class if outcome.code or outcome is retrying.EXPIRED else "sender"
             action = outcome.action if outcome.code else None  # our own verdict says nothing of what Twilio thinks of the sender
             return row("refused", code=outcome.code or None, error_class=error_class, detail=outcome.reason, action=action)
         case Deferred():
             seconds = pause(outcome, message.attempt, draw)
+            ended = retrying.over(outcome, message.attempt, seconds, clock.now(), message.expires_at)
+            if ended is not None:
+                return row("refused", code=outcome.code, error_class=ended, detail=outcome.reason, action=outcome.action)
             return row(
                 "deferred",
                 code=outcome.code,

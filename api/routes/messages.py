@@ -16,7 +16,7 @@ from api.idempotency import IdempotencyKey, request_key
 from api.once import OPT_KEY
 from api.pages import Cursor, Limit, Page, id_position, page
 from api.routes.shapes import Body
-from api.wiring import wiring_of
+from api.wiring import Wiring, wiring_of
 from messaging import outbox
 from messaging.acceptance import AcceptedText, BadText, QueueFull, accept_text
 from runtime import clock
@@ -68,20 +68,7 @@ class MessageRoutes(Controller):
         """Accept a text, once for each Idempotency-Key."""
         wiring = wiring_of(state)
         key, fingerprint = request_key(OPERATION, idempotency_key, data)
-        try:
-            effect = effect_of(key, fingerprint, accepted(caller.tenant, data))
-        except Refusal:
-            # what was accepted stays so, though it would be refused by now: its time has come, its tenant is suspended
-            effect = effect_of(key, fingerprint, None)
-            (claimed,) = await wiring.claims.accept(caller.tenant.id, [effect], mode_of(caller.tenant))
-            if claimed.outcome == "absent":
-                raise
-        else:
-            (claimed,) = await wiring.claims.accept(caller.tenant.id, [effect], mode_of(caller.tenant))
-        if claimed.outcome not in ("replay", "conflict") and claimed.message_id is not None and effect.message is not None:
-            caller.tenant.note_accepted(effect.message)
-            wiring.wake.publish()
-        return answer_to(claimed)
+        return answer_to(await accept_once(wiring, caller.tenant, OPERATION, key, fingerprint, data))
 
     @get(summary="List texts")
     async def list(
@@ -117,6 +104,27 @@ class MessageRoutes(Controller):
             return await outbox.get_message(connection, caller.tenant.id, message_id)
 
 
+async def accept_once(wiring: Wiring, tenant: Snapshot, operation: str, key: bytes, fingerprint: bytes, wanted: NewMessage) -> Claimed:
+    """Store a text, once for each key, and wake a worker.
+
+    Raises:
+        Refusal: it cannot be sent now, and was not accepted before.
+    """
+    try:
+        effect = effect_of(operation, key, fingerprint, accepted(tenant, wanted))
+    except Refusal:
+        # what was accepted stays so, though it would be refused by now: its time has come, its tenant is suspended
+        (claimed,) = await wiring.claims.accept(tenant.id, [effect_of(operation, key, fingerprint, None)], mode_of(tenant))
+        if claimed.outcome == "absent":
+            raise
+        return claimed
+    (claimed,) = await wiring.claims.accept(tenant.id, [effect], mode_of(tenant))
+    if claimed.outcome not in ("replay", "conflict") and claimed.message_id is not None and effect.message is not None:
+        tenant.note_accepted(effect.message)
+        wiring.wake.publish()
+    return claimed
+
+
 def accepted(tenant: Snapshot, wanted: NewMessage) -> AcceptedText:
     """The text as it will be stored.
 
@@ -133,20 +141,20 @@ def accepted(tenant: Snapshot, wanted: NewMessage) -> AcceptedText:
         raise (Invalid.at(error.pointer, str(error)) if error.final else Conflict(str(error))) from error
 
 
-def effect_of(key: bytes, fingerprint: bytes, text: AcceptedText | None) -> Effect:
+def effect_of(operation: str, key: bytes, fingerprint: bytes, text: AcceptedText | None) -> Effect:
     """A text as an effect to claim; without one only a stored answer is looked for."""
     queued = Queued(text.id, status_of(text), text.segments, clock.rfc3339(text.expected_at)) if text else None
     return Effect(
         webhook_id=uuid7(),
         place=0,
         source="api",
-        type=OPERATION,
+        type=operation,
         key=key.hex(),
         fingerprint=fingerprint.hex(),
         answer=msgspec.json.encode(queued).decode(),
         store=text is not None,
         suppressed_answer=msgspec.json.encode(OPTED_OUT).decode(),
-        name=OPERATION,
+        name=operation,
         message=text.as_effect() if text else None,
     )
 

@@ -184,6 +184,7 @@ CALLS: dict[str, Ready] = {
     "post /v1/admin/plans": at_once(lambda _: ("/v1/admin/plans", plan_body())),
 }
 OWN_WAY = {
+    "post /v1/messages/{message_id}/resend",  # the text that ended is its key; see test_dead_letters
     "post /v1/webhooks/{webhook_id}/replay",  # its key names the wish; see test_replay
     "post /v1/assistants/{assistant_id}/check",  # these ask Vapi; see test_assistant_check
     "post /v1/assistants/{assistant_id}/restore",

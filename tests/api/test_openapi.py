@@ -18,6 +18,8 @@ CONTRACT = {
     "/v1/messages": {"get", "post"},
     "/v1/messages/{message_id}": {"get"},
     "/v1/messages/{message_id}/cancel": {"post"},
+    "/v1/messages/{message_id}/resend": {"post"},
+    "/v1/dead-letters": {"get"},
     "/v1/tools": {"get"},
     "/v1/tools.json": {"get"},
     "/v1/opening-hours": {"get", "put"},
@@ -52,6 +54,7 @@ CONTRACT = {
 }
 QUERIES = {
     "/v1/messages": {"status", "to", "call_id", "limit", "cursor"},
+    "/v1/dead-letters": {"error_class", "limit", "cursor"},
     "/v1/webhooks": {"type", "call_id", "state", "limit", "cursor"},
     "/v1/calls": {"state", "assistant_id", "from", "to", "limit", "cursor"},
     "/v1/assistants": {"limit", "cursor"},
@@ -124,12 +127,13 @@ def test_a_post_that_creates_is_201_any_other_200_and_queued_work_202(document: 
         "/v1/admin/plans",
         "/v1/admin/tiers",
     }
+    queued = {"/v1/messages", "/v1/messages/{message_id}/resend"}
     for name, operation in operations(document).items():
         method, path = name.split(" ", 1)
         good = {status for status in operation["responses"] if status.startswith("2")}
         expected = {"delete": "204"}.get(method, "200")
         if method == "post":
-            expected = "201" if path in created else "202" if path == "/v1/messages" else "204" if path.startswith("/twilio") else "200"
+            expected = "201" if path in created else "202" if path in queued else "204" if path.startswith("/twilio") else "200"
         assert good == {expected}, name
 
 
