@@ -102,7 +102,7 @@ BEGIN
   IF p_outcome = 'taken' THEN
     PERFORM app.bill_segments_v1(p_tenant, p_message, m.segments, p_segments, p_now);
   ELSIF p_outcome = 'refused' AND p_class = 'opt_out' THEN
-    INSERT INTO opt_outs (tenant_id, recipient, source) VALUES (p_tenant, m.recipient, 'twilio') ON CONFLICT (tenant_id, recipient) DO NOTHING;
+    PERFORM app.suppress_v1(p_tenant, m.recipient, ARRAY[m.sender_id], 'twilio');
   END IF;
   IF p_outcome = 'deferred' OR m.status = 'queued' THEN
     INSERT INTO control.arrivals (tenant_id, registration_id, due_at, segments)
