@@ -47,6 +47,7 @@ def judge(delivery: Delivery, word: str, answer: Any) -> None:
 async def test_every_shape_is_answered_call_by_call_and_done_once(tenant: Tenant, effects: Effects, delivery: Delivery) -> None:
     word = uuid.uuid4().hex
     body = delivery.rendered(word)
+    await unlimited(tenant, effects)
     first = await tenant.webhook(body)
     assert (first.status_code, first.headers["content-type"]) == (200, "application/json"), first.text
     judge(delivery, word, first.json())
@@ -56,6 +57,13 @@ async def test_every_shape_is_answered_call_by_call_and_done_once(tenant: Tenant
     assert await texts(effects, tenant, word) == sorted(
         wish.arguments["body"].replace("@@", word) for wish in delivery.wishes if wish.name == "send_sms"
     )
+
+
+async def unlimited(tenant: Tenant, effects: Effects) -> None:
+    """As many texts in a call as the policy can allow, and none of the examples before counts."""
+    policy = {"destinations": "anyone", "texts_per_call": 20, "texts_per_recipient_day": 100}
+    assert (await tenant.ask("PUT", "/v1/text-policy", policy)).status_code == 200
+    await effects.owner.execute("DELETE FROM messages WHERE tenant_id = $1", tenant.id)
 
 
 async def texts(effects: Effects, tenant: Tenant, word: str) -> list[str]:

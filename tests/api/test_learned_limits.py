@@ -38,8 +38,14 @@ async def test_a_lowered_rate_is_shown_beside_the_grant_and_makes_texts_wait_lon
     assert (before["granted_segments_per_second"], before["segments_per_second"], before["learned"]) == ("100", "100", None)
     await teach(effects, tenant, 30022, "slow_down")
     columns = "tenant_id, registration_id, next_at, queued_segments, queued_messages"
-    waiting = f"INSERT INTO control.schedule ({columns}) VALUES ($1, $2, app.now(), 1000, 1000)"
-    await effects.owner.execute(waiting, tenant.id, tenant.sender["registration_id"])
+    schedule = f"INSERT INTO control.schedule ({columns}) VALUES ($1, $2, app.now(), 1000, 1000)"
+    await effects.owner.execute(schedule, tenant.id, tenant.sender["registration_id"])
+    await effects.owner.execute(
+        "INSERT INTO messages (tenant_id, id, recipient, body, class, priority, encoding, segments, status, sender_id, registration_id,"
+        " due_at, expected_at, created_at, updated_at) SELECT $1, gen_random_uuid(), '+12025550101', 'Hi', 'transactional', 1, 'GSM-7', 1,"
+        " 'queued', $2, $3, app.now(), app.now(), app.now(), app.now() FROM generate_series(1, 1000)",
+        tenant.id, tenant.sender["id"], tenant.sender["registration_id"],
+    )  # fmt: skip
     wiring.tenants.forget(tenant.slug)
     limits = await limits_of(tenant)
     (sender,) = limits["senders"]

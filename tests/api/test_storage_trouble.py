@@ -111,7 +111,8 @@ def troubles() -> float:
 async def repeated_until_taken(tenant: Tenant, number: int, http: httpx.AsyncClient) -> object:
     """As Vapi does with a backoff plan: again after anything that is no 2xx."""
     await asyncio.sleep(number * 0.015)
-    body = tool_message([tool_item("send_sms", {**SMS, "body": f"Number {number}."}, f"tool-{number}")])
+    words = {**SMS, "to": f"+12135550{100 + number}", "body": f"Number {number}."}
+    body = tool_message([tool_item("send_sms", words, f"tool-{number}")], call_id=f"call-{number}")
     for _ in range(100):
         answer = await tenant.webhook(body, http=http)
         if answer.is_success:

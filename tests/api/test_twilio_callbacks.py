@@ -73,9 +73,9 @@ async def test_a_signed_report_moves_a_message_up_and_never_down(tenant: Tenant,
 
 async def test_a_failure_says_why_and_what_to_do(tenant: Tenant, twilio: Twilio) -> None:
     message = await queued(tenant)
-    await twilio.report(message, "undelivered", ErrorCode="30003")
+    await twilio.report(message, "undelivered", ErrorCode="30005")  # an error that passes would send it again
     found = await shown(tenant, message)
-    assert (found["status"], found["error"]["code"]) == ("undelivered", 30003)
+    assert (found["status"], found["error"]["code"]) == ("undelivered", 30005)
     assert found["error"]["reason"]
     assert found["error"]["what_to_do"]
 

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from messaging import dispatcher
+from messaging import day_counts
 from messaging.day_counts import COUNTED_ONLY, PACIFIC
 from messaging.pacer import DayCap
 from runtime import clock
@@ -21,9 +21,9 @@ REAL = "clock_timestamp()"  # clock: what the tests' travels end with
 today = clock.now
 
 
-def of_today(registration: UUID) -> DayCap:
+def of_today(registration: UUID, cap: int = COUNTED_ONLY) -> DayCap:
     """The counter of Redis's day."""
-    return DayCap.on(str(registration), COUNTED_ONLY, PACIFIC, today())
+    return DayCap.on(str(registration), cap, PACIFIC, today())
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Travel:
     async def to(self, moment: datetime, *, worker: datetime | None = None) -> None:
         """`worker`: where this process's clock stands, if not at the same instant."""
         await self.owner.execute(NOW.format(f"'{moment.isoformat()}'::timestamptz"))
-        self.patch.setattr(dispatcher, "day_count", of_today)  # the pacer refuses a day that is not Redis's
+        self.patch.setattr(day_counts, "day_count", of_today)  # the pacer refuses a day that is not Redis's
         self.patch.setattr(clock, "now", lambda: worker or moment)
 
     async def home(self) -> None:

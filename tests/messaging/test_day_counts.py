@@ -1,6 +1,7 @@
 """Caps of a day: never exceeded, the codes' share kept from everybody else, and asked for in as few questions as there are groups."""
 
 import asyncio
+from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 import pytest
@@ -11,6 +12,14 @@ from messaging.day_counts import COUNTED_ONLY, DayCaps, brand_count, counters, d
 from messaging.pacer import DayCap, Grant, Slot
 
 REGISTRATION = UUID("01900000-0000-7000-8000-0000000000aa")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A message that wants a slot."""
+
+    id: UUID
+    segments: int
 
 
 class Counts:
@@ -39,12 +48,12 @@ class Counts:
 def test_no_cap_is_exceeded_and_the_codes_share_is_theirs(picks: list[list[tuple[bool, int]]], cap: int, brand_cap: int | None) -> None:
     counts, others = Counts(), 0
     for pick in picks:
-        asked = [(uuid4(), segments) for _, segments in pick]
-        codes = {message for (message, _), (code, _) in zip(asked, pick, strict=True) if code}
+        asked = [Wanted(uuid4(), segments) for _, segments in pick]
+        codes = {text.id for text, (code, _) in zip(asked, pick, strict=True) if code}
         caps = DayCaps(cap, "BN1", brand_cap, codes)
         given_slots, grant = asyncio.run(reserve(counts.ask, REGISTRATION, asked, caps))
-        got = {message for message, _ in given_slots}
-        others += sum(segments for message, segments in asked if message in got - codes)
+        got = {text.id for text, _ in given_slots}
+        others += sum(text.segments for text in asked if text.id in got - codes)
         assert (grant.retry_in is None) == (len(got) == len(asked))
         assert grant.retry_in is None or grant.retry_in <= 60
     assert counts.used.get(day_count(REGISTRATION).name, 0) <= cap
@@ -62,9 +71,9 @@ def test_a_tenth_is_kept_for_codes(cap: int | None, rest: int) -> None:
 def test_a_code_behind_a_used_up_share_still_leaves() -> None:
     counts, text, code = Counts(), uuid4(), uuid4()
     caps = DayCaps(10, None, None, {code})
-    asyncio.run(reserve(counts.ask, REGISTRATION, [(uuid4(), 9)], caps))
-    given_slots, grant = asyncio.run(reserve(counts.ask, REGISTRATION, [(text, 1), (code, 1)], caps))
-    assert [message for message, _ in given_slots] == [code]
+    asyncio.run(reserve(counts.ask, REGISTRATION, [Wanted(uuid4(), 9)], caps))
+    given_slots, grant = asyncio.run(reserve(counts.ask, REGISTRATION, [Wanted(text, 1), Wanted(code, 1)], caps))
+    assert [each.id for each, _ in given_slots] == [code]
     assert grant.retry_in == 5.0
 
 

@@ -8,7 +8,7 @@ from prometheus_client import REGISTRY, generate_latest
 from runtime import metrics
 
 OURS = [family for family in REGISTRY.collect() if family.name.startswith("trunkline_")]
-BOUNDED = {"type", "status", "outcome", "condition", "duty", "reason"}
+BOUNDED = {"type", "status", "outcome", "condition", "duty", "reason", "action"}
 
 
 def test_they_are_all_there() -> None:
