@@ -28,8 +28,8 @@ UNITED_STATES = frozenset({"US", "PR", "VI", "GU", "AS", "MP"})  # its territori
 # Billed to who texts them, or at a price of their own; personal numbers (+44 70) too: they cost as premium ones do.
 DEAR = frozenset({PhoneNumberType.PREMIUM_RATE, PhoneNumberType.SHARED_COST, PhoneNumberType.PERSONAL_NUMBER})
 NOBODYS_COUNTRY = "001"  # +870, +881, +882, +979 and the like: satellites and international services, the classics of pumping
-# Area codes 900 and 5xx (personal communications), and the exchange 976 of any area: the library knows only some of them.
-DEAR_NORTH_AMERICAN = re.compile(r"\+1(?:900|5(?:00|2\d|33|44|66|77|88)|[2-9]\d\d976)\d+")
+# Area codes 900 and 5xx (personal communications, not 520: Arizona), and the exchange 976 anywhere: the library knows only some.
+DEAR_NORTH_AMERICAN = re.compile(r"\+1(?:900|5(?:00|2[1-9]|33|44|66|77|88)|[2-9]\d\d976)\d+")
 
 CLOCKS_APART = timedelta(minutes=10)
 

@@ -1,11 +1,14 @@
 """Whom a model may text: by the tenant's policy, and never at a price of the number's own."""
 
+import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from messaging import text_policy
 from messaging.text_policy import day_from, refusal
 from tenants.text_policy import TextPolicy
 from tests.webhooks.snapshots import sender, snapshot
@@ -70,6 +73,12 @@ def test_whom_the_policy_lets_be_texted(to: str, caller: str | None, policy: dic
 )
 def test_a_premium_number_is_never_texted_not_even_as_the_caller(to: str, policy: dict[str, Any]) -> None:
     assert reason(to, to, **policy) == "premium"
+
+
+def test_no_area_code_of_a_state_is_premium() -> None:
+    """520 is in Arizona, in the midst of the codes for personal communications."""
+    areas = json.loads((Path(text_policy.__file__).parent / "area_codes.json").read_text("utf-8"))["states"]
+    assert [area for codes in areas.values() for area in codes if text_policy.is_dear(f"+1{area}5550123", "US")] == []
 
 
 @pytest.mark.parametrize("to", ["+12125550123", "+12139755555", "+13055550123", "+18005550123"])
