@@ -11,6 +11,7 @@ METERS: Final = MappingProxyType(  # by name, in the order in which usage and in
         "sms_segments_in": "segments",
         "tool_calls": "calls",
         "vapi_cost_usd": "USD",
+        "sms_cost_usd": "USD",
     }
 )
 _PLACES = {meter: place for place, meter in enumerate(METERS)}

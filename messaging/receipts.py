@@ -5,6 +5,7 @@ counts, the first final state stands, and each (Sid, status) is stored once. Tha
 """
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +24,8 @@ from runtime.refusals import NotFound
 from tenants.tables import arrivals, registrations
 
 FINAL = {"delivered": "delivered", "read": "delivered", "undelivered": "undelivered", "failed": "failed", "canceled": "canceled"}
+PRICED = frozenset({"delivered", "undelivered", "failed"})
+PRICE_AFTER = timedelta(minutes=1)  # after its end Twilio knows what a text costs
 MOST_SEGMENTS = 100
 CONSENT = ("stop", "start", "help")
 RCS = "rcs:"  # before a person's number on that channel, which shares its opt-outs with SMS
@@ -102,6 +105,8 @@ async def move(connection: AsyncConnection, tenant: TenantId, row: Mapping[Any, 
         **proved,
         **failed,
     }
+    if status in PRICED:
+        values["price_due"] = func.app.now() + PRICE_AFTER
     if status == "delivered":
         values["delivered_at"] = func.coalesce(messages.c.delivered_at, func.app.now())
     await connection.execute(update(messages).where(messages.c.tenant_id == tenant, messages.c.id == row["id"]).values(**values))

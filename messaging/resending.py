@@ -39,6 +39,7 @@ async def send_again(connection: AsyncConnection, tenant: TenantId, row: Mapping
         "error_class": None,
         "sending_at": None,
         "sent_at": None,
+        "price_due": None,
         "looks": 0,
         "updated_at": func.app.now(),
     }

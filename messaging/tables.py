@@ -41,6 +41,7 @@ messages = Table(
     Column("updated_at", Instant, nullable=False),
     Column("expires_at", Instant),
     Column("retries", SmallInteger, nullable=False),
+    Column("price_due", Instant),
 )
 message_events = Table(
     "message_events",

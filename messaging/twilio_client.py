@@ -4,9 +4,10 @@ The create goes through the package's `Client.request_async`, which answers with
 builds the same request, but turns every refusal into an exception without the headers and a broken body into a JSON error.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import lru_cache
 
 from twilio.base.exceptions import TwilioException
@@ -17,7 +18,8 @@ from twilio.rest.api.v2010.account.message import MessageInstance
 from messaging.outcomes import Outcome, classify, classify_exception, whole_number
 from messaging.twilio_http import TWILIO, RequestFailed, TwilioHttp
 
-_PAGE = 100
+_PAGE, _LARGEST_PAGE = 100, 1000
+_CLOCKS_APART = timedelta(minutes=1)
 _MOST_PAGES = 10
 _MOST_CLIENTS = 2048  # accounts whose clients are kept
 
@@ -53,6 +55,15 @@ class FoundMessage:
     created_at: datetime
     segments: int | None
     error_code: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """What Twilio lists of a text that ended. `price` is None until Twilio knows it, and negative where it is charged."""
+
+    price: Decimal | None
+    unit: str | None
+    segments: int | None
 
 
 class Twilio:
@@ -108,6 +119,26 @@ class Twilio:
             # Not chained: the answer inside may hold numbers and texts.
             raise LookupFailed(f"Twilio did not list the messages: {type(error).__name__}") from None
 
+    async def find_prices(self, credentials: Credentials, sids: Collection[str], sent_after: datetime) -> dict[str, Priced]:
+        """What an account was charged for these texts, the oldest of which was created at `sent_after`; one that is not listed is left out.
+
+        Raises:
+            LookupFailed: nothing was learned.
+        """
+        earliest, found = sent_after.astimezone(UTC) - _CLOCKS_APART, dict[str, Priced]()
+        try:
+            page: Page | None = await self._client(credentials).messages.page_async(page_size=_LARGEST_PAGE)
+            for _ in range(_MOST_PAGES):
+                records = list(page or ())
+                found |= {record.sid: _priced(record) for record in records if record.sid in sids}
+                ends = all(record.date_created is not None and record.date_created < earliest for record in records)
+                if page is None or ends or len(found) == len(sids):
+                    break
+                page = await page.next_page_async()
+        except (RequestFailed, TwilioException, LookupError, ValueError, TypeError, AttributeError) as error:
+            raise LookupFailed(f"Twilio did not list the messages: {type(error).__name__}") from None
+        return found
+
     async def _listed(self, credentials: Credentials, to: str, earliest: datetime) -> AsyncIterator[FoundMessage]:
         """Page by page, newest first, until a whole page is older than `earliest`."""
         page: Page | None = await self._client(credentials).messages.page_async(to=to, page_size=_PAGE)
@@ -126,6 +157,13 @@ class Twilio:
         return Client(  # type: ignore[no-untyped-call]
             credentials.username, credentials.password, credentials.account_sid, http_client=self._http
         )
+
+
+def _priced(record: MessageInstance) -> Priced:
+    price = None if record.price is None else Decimal(str(record.price))
+    if price is not None and not price.is_finite():
+        raise ValueError("a price is no number")
+    return Priced(price, record.price_unit, whole_number(record.num_segments))
 
 
 def _found(record: MessageInstance) -> FoundMessage:

@@ -41,6 +41,7 @@ ACCEPT_TO_SEND = Histogram(
     "From due to Twilio's answer, slots included",
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800),
 )
+PRICED = Counter("trunkline_priced_texts", "Texts whose price Twilio told after they had ended, and which stands on the ledger")
 QUEUE_DROPPED = Counter("trunkline_queue_dropped", "Texts of class marketing that were dropped because their tenant's queue was too long")
 QUIET_HOURS = Counter(
     "trunkline_quiet_hours",

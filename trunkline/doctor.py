@@ -22,7 +22,7 @@ from webhooks.body_days import ENOUGH_DAYS, days_ahead
 
 PATIENCE_SECONDS = 5.0
 LATE = timedelta(minutes=10)  # behind its time: no worker took it
-EXPECTED = ("fold_duplicates", "make_room", "release_holds", "repair_schedule", "reconcile_calls", "clean_up")
+EXPECTED = ("fold_duplicates", "make_room", "release_holds", "repair_schedule", "reconcile_calls", "ask_prices", "clean_up")
 TROUBLE = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 SCHEMA = text("SELECT version_num FROM alembic_version")

@@ -13,6 +13,7 @@ from uuid import UUID
 from redis.asyncio import Redis
 
 from messaging.making_room import make_room
+from messaging.prices import Prices
 from messaging.repairs import release_holds, repair_schedule
 from runtime import metrics, sentry
 from runtime.database import Database, passing_condition
@@ -67,14 +68,23 @@ def standing_duties(database: Database, redis: Redis) -> tuple[Duty, ...]:
     )
 
 
-def long_duties(database: Database, late_calls: LateCalls) -> tuple[Duty, ...]:
+def long_duties(database: Database, late_calls: LateCalls, prices: Prices) -> tuple[Duty, ...]:
     """The duties that take seconds: each on a roster of its own, so that no other one waits for it."""
-    return (Duty("clean_up", 3_600, lambda: clean_up_for_a_while(database)), Duty("reconcile_calls", 60, lambda: reconcile(late_calls)))
+    return (
+        Duty("clean_up", 3_600, lambda: clean_up_for_a_while(database)),
+        Duty("reconcile_calls", 60, lambda: reconcile(late_calls)),
+        Duty("ask_prices", 60, lambda: ask(prices)),
+    )
 
 
 async def reconcile(late_calls: LateCalls) -> int:
     """Ask Vapi about calls whose report never came; gives how often it told something."""
     return await late_calls.reconcile()
+
+
+async def ask(prices: Prices) -> int:
+    """Ask Twilio what the texts cost that ended; gives how many prices it told."""
+    return await prices.ask()
 
 
 async def clean_up_for_a_while(database: Database) -> GoOn | None:

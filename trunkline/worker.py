@@ -18,6 +18,7 @@ from messaging import legal_hours
 from messaging.beginnings import Beginnings
 from messaging.dispatcher import Dispatcher, Measures
 from messaging.pacer import Pacer
+from messaging.prices import Prices
 from messaging.putting_off import PuttingOff
 from messaging.reconcile import Reconciler, Rules
 from messaging.recorder import OutcomeRecorder
@@ -119,14 +120,18 @@ def assembled(settings: Settings, database: Database, redis: Redis, pacer: Pacer
         call_seconds=CALL_SECONDS,
     )
     late_calls = LateCalls(database, keyring, vapi, VapiKeys(database, keyring), tenants, settings.vapi_api_key)
+    senders = SenderBook(database, keyring)
+    prices = Prices(database, twilio, senders)
     dispatcher = Dispatcher(database, pacer, sending, worker, Measures())
     return Worker(
         id=worker,
         database=database,
         redis=redis,
         dispatcher=dispatcher,
-        reconciler=Reconciler(database, twilio, SenderBook(database, keyring), tenants, Rules()),
-        rosters=rosters_of(database, worker, standing_duties(database, redis), *((duty,) for duty in long_duties(database, late_calls))),
+        reconciler=Reconciler(database, twilio, senders, tenants, Rules()),
+        rosters=rosters_of(
+            database, worker, standing_duties(database, redis), *((duty,) for duty in long_duties(database, late_calls, prices))
+        ),
         listener=WakeListener(redis, dispatcher.woken),
     )
 

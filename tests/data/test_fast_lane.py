@@ -33,6 +33,7 @@ def argument(name: str, kind: str, ids: Ids, slug: str) -> object:
         "p_tenant": ids.tenant,
         "p_message": ids.message,
         "p_registration": UUID(int=0),
+        "p_behind": UUID(int=0),
         "p_slug": slug,
         "p_counts": json.dumps({"00": 1}),
         "p_effects": "[]",

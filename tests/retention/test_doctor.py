@@ -143,4 +143,4 @@ async def test_the_commands(own_urls: DatabaseUrls, redis_url: str, keys: Keys, 
 
 
 def test_the_doctor_knows_every_duty(database: Database) -> None:
-    assert {duty.name for duty in (*standing_duties(database, None), *long_duties(database, None))} == set(EXPECTED)  # type: ignore[arg-type]  # nothing runs
+    assert {duty.name for duty in (*standing_duties(database, None), *long_duties(database, None, None))} == set(EXPECTED)  # type: ignore[arg-type]  # nothing runs

@@ -19,7 +19,7 @@ async def test_the_worker_cleans_up_once_and_again_in_an_hour(
 ) -> None:
     tenant = await make_keeper()
     await keys.put(tenant, datetime.now(UTC) - AGO)
-    roster = DutyRoster(database, uuid4(), long_duties(database, None)[:1])  # type: ignore[arg-type]  # clean_up alone
+    roster = DutyRoster(database, uuid4(), long_duties(database, None, None)[:1])  # type: ignore[arg-type]  # clean_up alone
     await roster.announce()
     assert await roster.run_next() == "clean_up"
     assert await keys.of(tenant) == set()
@@ -33,7 +33,7 @@ async def test_a_turn_that_does_not_suffice_goes_on_soon(
     tenant = await make_keeper()
     await keys.put(tenant, datetime.now(UTC) - AGO)
     await owner.execute("UPDATE control.duties SET next_run = app.now()")
-    roster = DutyRoster(database, uuid4(), long_duties(database, None)[:1])  # type: ignore[arg-type]  # clean_up alone
+    roster = DutyRoster(database, uuid4(), long_duties(database, None, None)[:1])  # type: ignore[arg-type]  # clean_up alone
     await roster.announce()
     monkeypatch.setattr(duties, "CLEAN_UP_SECONDS", 0.0)
     assert await roster.run_next() == "clean_up"
@@ -53,6 +53,6 @@ async def test_a_duty_says_itself_when_it_goes_on(database: Database, owner: Own
 
 
 def test_a_long_duty_keeps_no_short_one_waiting(database: Database) -> None:
-    long = {duty.name for duty in long_duties(database, None)}  # type: ignore[arg-type]  # nothing runs
+    long = {duty.name for duty in long_duties(database, None, None)}  # type: ignore[arg-type]  # nothing runs
     assert long.isdisjoint(duty.name for duty in standing_duties(database, None))  # type: ignore[arg-type]  # nothing runs
     assert duties.CLEAN_UP_SECONDS < duties.LEASE_SECONDS / 4
