@@ -11,11 +11,13 @@ import pytest
 from api.wiring import Wiring
 from messaging.text_policy import CALL_FULL, RECIPIENT_FULL, day_from
 from runtime import clock
+from runtime.ids import TenantId
 from runtime.metrics import TEXT_REFUSALS
 from runtime.settings import Settings
 from tests.api.effects import Effects
 from tests.api.people import CALLER, Person, Tenant, tool_item, tool_message
 from tests.api.processes import Process, running
+from webhooks.tool_work import counted
 from webhooks.tools import SAME_TEXT
 
 PEOPLE = [f"+121355501{number:02d}" for number in range(100)]
@@ -65,6 +67,20 @@ async def test_fifty_texts_of_one_call_at_once_are_three(tenant: Tenant, second:
     assert [(each["reason"], each["tool"], each["call_id"]) for each in kept] == [("call_limit", "send_sms", "call-1")] * 47
     assert (await tenant.get("/v1/text-policy")).json()["refused"] == {"call_limit": 47}
     assert await refusals(tenant, "?call_id=call-2") == []
+
+
+@pytest.mark.parametrize("which", [0, 1])
+async def test_who_is_counted_waits_for_those_of_its_call_and_recipient(which: int, tenant: Tenant, effects: Effects) -> None:
+    """Whoever holds the number of the call, or of the recipient, is waited for: what it stores is committed before it is counted."""
+    numbers = counted(TenantId(UUID(tenant.id)), "call-1", {"recipient": PEOPLE[0]})
+    assert numbers is not None
+    async with effects.owner.transaction():
+        await effects.owner.execute("SELECT pg_advisory_xact_lock($1)", numbers[which])
+        waiting = asyncio.create_task(said(tenant, one(0)))
+        await asyncio.sleep(0.5)
+        assert not waiting.done()
+    assert await asyncio.wait_for(waiting, 10) not in (CALL_FULL, RECIPIENT_FULL)
+    assert await effects.count(tenant, "messages") == 1
 
 
 async def test_a_recipient_of_many_calls_at_once_gets_ten(tenant: Tenant, second: Process, effects: Effects) -> None:

@@ -61,7 +61,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         CLAIMS,
         "    return sorted(numbers.union(*(effect.counted for effect in effects if effect.counted is not None)))\n",
         "    return sorted(numbers)\n",
-        f"{LIMITS}::test_fifty_texts_of_one_call_at_once_are_three",
+        f"{LIMITS}::test_who_is_counted_waits_for_those_of_its_call_and_recipient",
     ),
     mutation(
         "texts of one batch do not see each other",
